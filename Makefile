@@ -1,0 +1,48 @@
+# The project's commands. `make run` and `make test` set up everything they need themselves.
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
+
+.DEFAULT_GOAL := help
+.PHONY: help install run check test test-cluster requirements clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/dev ## create .venv with all that the pod, the tests and the checks need
+
+run: .venv/run ## serve the bundled models on port 8000
+	$(BIN)/python -m service
+
+check: .venv/dev ## style, types, import direction, sizes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_structure.py
+
+test: check ## the checks, and every test that needs neither root nor a cluster
+	$(BIN)/python -m pytest -m "not cluster"
+
+test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, root, Go; or KUBECONFIG)
+	$(BIN)/python -m pytest -m cluster --timeout 1800 tests/e2e
+
+requirements: ## compile requirements/*.in anew (needs uv)
+	for f in cpu gpu adapter dev; do uv pip compile --quiet --generate-hashes --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_28 --no-header --no-emit-index-url --no-emit-find-links \
+	  requirements/$$f.in -o requirements/$$f.txt || exit 1; done
+
+clean: ## remove what the commands above created
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build
+
+.venv/python: 
+	$(PYTHON) -m venv .venv
+	touch $@
+
+# Files are compiled at installation: it halves every later start.
+.venv/run: .venv/python requirements/cpu.txt
+	PYTHONDONTWRITEBYTECODE= $(PIP) -r requirements/cpu.txt
+	touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	PYTHONDONTWRITEBYTECODE= $(PIP) -r requirements/dev.txt
+	touch $@
