@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Fail, with advice, while HPAs of others rely on the metrics adapter that is about to be uninstalled."""
+
+import json
+import os
+import ssl
+import sys
+from http.client import HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ADVICE = """\
+Not uninstalled: the metrics adapter of release {release} serves the whole cluster, and these HPAs rely on it:
+  {others}
+Either uninstall those first, or hand the adapter over: `helm uninstall {release} -n {namespace} --no-hooks`, and then at
+once `helm upgrade` one of theirs, which installs it anew; until then they keep the size they have.
+To keep release {release} instead: `helm rollback {release} -n {namespace}`.
+"""
+
+
+def main() -> int:
+    """Return the exit code: 1 while others rely on the adapter."""
+    release, namespace = os.environ["RELEASE"], os.environ["NAMESPACE"]
+    others = reliant(list_hpas(), release, namespace)
+    if others:
+        sys.stdout.write(ADVICE.format(release=release, namespace=namespace, others="\n  ".join(others)))
+    return 1 if others else 0
+
+
+def reliant(hpas: list[dict[str, Any]], release: str, namespace: str) -> list[str]:
+    """Return NAMESPACE/NAME of the HPAs that ask for a metric of tfpod and do not belong to the release."""
+    return [f"{meta['namespace']}/{meta['name']}" for meta in map(_metadata, filter(_asks_tfpod, hpas))
+            if (meta["namespace"], meta.get("labels", {}).get("app.kubernetes.io/instance")) != (namespace, release)]
+
+
+def list_hpas() -> list[dict[str, Any]]:
+    """Return all HPAs of the cluster."""
+    context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], int(os.environ["KUBERNETES_SERVICE_PORT"])
+    connection = HTTPSConnection(host, port, context=context, timeout=30)
+    token = (ACCOUNT / "token").read_text()
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    connection.request("GET", "/apis/autoscaling/v2/horizontalpodautoscalers", headers=headers)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        sys.exit(f"Not uninstalled: the API server answers {response.status} to a list of HPAs. --no-hooks skips this.")
+    hpas: list[dict[str, Any]] = json.loads(body)["items"]
+    return hpas
+
+
+def _asks_tfpod(hpa: dict[str, Any]) -> bool:
+    metrics = hpa["spec"].get("metrics") or []
+    return any(metric.get("pods", {}).get("metric", {}).get("name", "").startswith("tfpod_") for metric in metrics)
+
+
+def _metadata(hpa: dict[str, Any]) -> dict[str, Any]:
+    metadata: dict[str, Any] = hpa["metadata"]
+    return metadata
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+{{- /* Refuses values that contradict each other, all contradictions at once. What a single value may be is said in
+values.schema.json. */}}
+{{- define "tfpod.validate" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+
+{{- $exposed := include "tfpod.exposedBy" . -}}
+{{- $guarded := or $v.auth.tokens $v.auth.existingSecret -}}
+{{- if and $exposed (not $guarded) (not $v.auth.anonymous) -}}
+{{- $faults = append $faults (printf "%s exposes the API to everybody: set auth.tokens or auth.existingSecret, or auth.anonymous=true if that is meant" $exposed) -}}
+{{- end -}}
+{{- if and $v.auth.tokens $v.auth.existingSecret -}}
+{{- $faults = append $faults "auth.tokens and auth.existingSecret exclude each other" -}}
+{{- end -}}
+{{- if and $v.auth.anonymous $guarded -}}
+{{- $faults = append $faults "auth.anonymous=true contradicts auth.tokens and auth.existingSecret" -}}
+{{- end -}}
+
+{{- $scaling := $v.autoscaling -}}
+{{- if $scaling.enabled -}}
+{{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
+{{- $faults = append $faults (printf "autoscaling.minReplicas (%v) is greater than autoscaling.maxReplicas (%v)" $scaling.minReplicas $scaling.maxReplicas) -}}
+{{- end -}}
+{{- if and $scaling.forceGpuMetric (not $scaling.gpuUtilization) -}}
+{{- $faults = append $faults "autoscaling.forceGpuMetric needs autoscaling.gpuUtilization" -}}
+{{- end -}}
+{{- if and (ne $scaling.metricsSource "none") (not (include "tfpod.hpaMetrics" . | fromYaml)) -}}
+{{- $faults = append $faults "autoscaling.enabled without a metric: set autoscaling.requestsPerSecond, or gpu.count and autoscaling.gpuUtilization" -}}
+{{- end -}}
+{{- if and (eq $scaling.metricsSource "builtin") (not $v.adapter.enabled) -}}
+{{- $faults = append $faults "autoscaling.metricsSource=builtin needs adapter.enabled=true" -}}
+{{- end -}}
+{{- end -}}
+
+{{- if lt (int $v.drain.timeout) (int $v.requestTimeout) -}}
+{{- $faults = append $faults (printf "drain.timeout (%v) is less than requestTimeout (%v): a pod that stops would cut requests off" $v.drain.timeout $v.requestTimeout) -}}
+{{- end -}}
+{{- if and $v.model.subPath (not $v.model.existingClaim) -}}
+{{- $faults = append $faults "model.subPath needs model.existingClaim" -}}
+{{- end -}}
+{{- if hasKey $v.model.others $v.model.name -}}
+{{- $faults = append $faults (printf "model.others names %s, which is model.name already" $v.model.name) -}}
+{{- end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
+{{- $faults = append $faults "httpRoute.enabled needs httpRoute.parentRefs" -}}
+{{- end -}}
+{{- $ours := dict "TFPOD_MODELS" "model.*" "TFPOD_TOKENS_FILE" "auth.*" "TFPOD_REQUEST_TIMEOUT" "requestTimeout" "TFPOD_DRAIN_DELAY" "drain.delay" "TFPOD_DRAIN_TIMEOUT" "drain.timeout" "TFPOD_LOG_LEVEL" "logLevel" -}}
+{{- range $v.extraEnv -}}
+{{- with get $ours .name -}}
+{{- $faults = append $faults (printf "extraEnv sets what the value %s sets" .) -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $faults -}}
+{{- fail (printf "\n\nThese values cannot be used together:\n  - %s" (join "\n  - " $faults)) -}}
+{{- end -}}
+{{- end }}
