@@ -7,7 +7,12 @@ import time
 from typing import Final
 
 #: What every LogRecord carries; anything else was given by `extra=` and is logged as a field of its own.
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,0 +1,98 @@
+"""`python -m service`: settings → logs → pod → serve. The only reader of the environment and of signals."""
+
+import argparse
+import asyncio
+import logging
+import os
+import re
+import signal
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from service import logs
+from service.app import Pod
+from service.connection import Patience
+from service.drain import Drain, Server, listen
+from service.settings import Settings, SettingsError, read
+
+_PREFIX: Final = "TFPOD_"
+#: Not settings of the pod: other programs' of this project, and what Kubernetes sets for Services of such a name.
+_FOREIGN: Final = re.compile(
+    r"TFPOD_((ADAPTER|CLUSTER|E2E)_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_\d+_\w+)=.*|\w+=(tcp|udp)://.*"
+)
+
+_log = logging.getLogger("tfpod")
+
+
+def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status: 1 if serving failed, 2 for settings of no use."""
+    given = {k: v for k, v in environment.items() if k.startswith(_PREFIX) and not _FOREIGN.fullmatch(f"{k}={v}")}
+    try:
+        settings = read(Settings, given | _options(arguments), _PREFIX)
+    except SettingsError as error:
+        sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
+        return 2
+    logs.configure(settings.log_level)
+    try:
+        return uvloop.run(_serve(settings))
+    except OSError as error:
+        _log.error("cannot serve", extra={"reason": str(error)})
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    """Run the pod's two servers; the admin port is the last to go, so that the drain can be watched."""
+    failures: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        _log.error("a model cannot be served", extra={"reason": str(error)})
+        failures.append(error)
+        api.stop()
+
+    def end() -> None:
+        pod.draining = True
+        api.drain()
+
+    patience = Patience(settings.header_timeout, settings.keep_alive, settings.max_connections)
+    pod = Pod(settings, version(), fail)
+    public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
+    api = Server(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
+    admin = Server(pod.admin, private, patience, Drain(0.0, 1.0))
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signal_number, end)
+    for name, listener in (("api", public), ("admin", private)):
+        host, port = listener.getsockname()[:2]
+        _log.info("listening", extra={"server": name, "host": host, "port": port})
+    watching = asyncio.create_task(admin.run_until_stopped())
+    await api.run_until_stopped()
+    admin.stop()
+    await watching
+    return 1 if failures else 0
+
+
+def version() -> str:
+    """Return the project's version, which stands in pyproject.toml alone."""
+    text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text()
+    return str(tomllib.loads(text)["project"]["version"])
+
+
+def _options(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the settings given as options, by the names that they have in the environment."""
+    parser = argparse.ArgumentParser(prog="python -m service", description="Serve TensorFlow models over HTTP.")
+    for field in msgspec.structs.fields(Settings):
+        name = _PREFIX + field.name.upper()
+        default = "" if field.default == "" else f" (default {field.default})"
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", dest=name, metavar="VALUE", help=f"same as {name}{default}"
+        )
+    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,237 @@
+"""The door: who may in, how much, how many at once and for how long. Pure ASGI around the app.
+
+Everything that can be decided from the head of a request is decided before its body is read: a refusal costs no memory.
+An inference request keeps its place, and its deadline runs, until its answer has been sent.
+"""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import (
+    DeadlineExceeded,
+    IncompleteRequest,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    PodError,
+    TooLarge,
+    Unauthenticated,
+)
+from service.metrics import OTHER, Metrics
+
+#: What Envoy will wait for an answer, in milliseconds: no use in computing longer.
+EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+
+_log = logging.getLogger("tfpod.admission")
+_REASONS: Final[dict[type[PodError], str]] = {
+    Unauthenticated: "unauthenticated",
+    PermissionDenied: "permission_denied",
+    TooLarge: "too_large",
+    IncompleteRequest: "incomplete",
+    Overloaded: "overloaded",
+    NotReady: "not_ready",
+    DeadlineExceeded: "deadline",
+}
+
+
+class Classify(Protocol):
+    """What the route table says of a request: whether it is open to all, and which inference route it is, if one."""
+
+    def __call__(self, scope: Scope, /) -> tuple[bool, str | None]:
+        """Return (open, route)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an inference request may have: bytes of body, neighbours in flight, seconds."""
+
+    body_bytes: int
+    inflight: int
+    seconds: float
+    #: Who may in; None: everybody. An empty tuple lets nobody in.
+    tokens: Sequence[bytes] | None = field(default=None, repr=False)
+
+
+def read_tokens(path: str) -> tuple[bytes, ...] | None:
+    """Return the tokens of the file, one a line, or None if no file is named.
+
+    A file that is named but missing, unreadable or empty lets nobody in.
+    """
+    if not path:
+        return None
+    try:
+        tokens = tuple(line.strip() for line in Path(path).read_bytes().splitlines() if line.strip())
+    except OSError as error:
+        _log.error("nobody is let in: the token file cannot be read", extra={"path": path, "reason": str(error)})
+        return ()
+    if not tokens:
+        _log.error("nobody is let in: the token file is empty", extra={"path": path})
+    return tokens
+
+
+class Admission:
+    """ASGI middleware. `respond` makes the answer to an error, in the form of the protocol that the path is of."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        classify: Classify,
+        respond: Callable[[Scope, PodError], ASGIApp],
+    ) -> None:
+        self._app, self._limits, self._metrics = app, limits, metrics
+        self._classify, self._respond = classify, respond
+        self.inflight = 0
+        metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request in, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.monotonic()
+        is_open, route = self._classify(scope)
+        answer = _Answer(send)
+        try:
+            if not is_open:
+                self._authorize(scope)
+            if route is None:
+                await self._app(scope, receive, answer)
+            else:
+                self._metrics.arrived(route)
+                self._check_length(scope)
+                await self._attend(scope, receive, answer, begun + self._seconds(scope))
+        except _CallerGone:
+            answer.status = 499
+            self._metrics.rejected("client_gone")
+        except PodError as error:
+            if type(error) in _REASONS:
+                self._metrics.rejected(_REASONS[type(error)])
+            await self._refuse(scope, receive, answer, error)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("unexpected error", extra={"path": scope["path"]})
+            await self._refuse(scope, receive, answer, PodError("internal error"))
+        finally:
+            self._metrics.answered(route or OTHER, answer.status, time.monotonic() - begun)
+
+    def _authorize(self, scope: Scope) -> None:
+        """Compare the bearer token with every one known, in constant time."""
+        tokens = self._limits.tokens
+        if tokens is None:
+            return
+        scheme, _, given = _header(scope, b"authorization").partition(b" ")
+        if scheme.lower() != b"bearer" or not given:
+            raise Unauthenticated("a token is required: 'Authorization: Bearer TOKEN'")
+        given = given.strip()
+        if not sum(hmac.compare_digest(given, token) for token in tokens):
+            raise PermissionDenied("the token is not known")
+
+    def _check_length(self, scope: Scope) -> None:
+        length = _header(scope, b"content-length")
+        if length.isdigit() and int(length) > self._limits.body_bytes:
+            raise self._too_large()
+
+    def _seconds(self, scope: Scope) -> float:
+        """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
+        expected = _header(scope, EXPECTED_TIMEOUT)
+        return min(self._limits.seconds, int(expected[:9]) / 1000) if expected.isdigit() else self._limits.seconds
+
+    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", deadline: float) -> None:
+        """Hold a place in flight from here to the end of the answer, as long as the deadline and the caller last."""
+        if self.inflight >= self._limits.inflight:
+            raise Overloaded(f"{self.inflight} requests are in flight, as many as this pod takes")
+        self.inflight += 1
+        body: bytes | None = None
+        try:
+            async with asyncio.timeout_at(deadline):
+                body = await self._read(receive)
+                scope.setdefault("state", {})["deadline"] = deadline
+                await self._run(scope, body, receive, answer)
+        except TimeoutError:
+            if body is None:
+                raise IncompleteRequest("the body did not arrive in time") from None
+            raise DeadlineExceeded("the request's time was over before it was answered") from None
+        finally:
+            self.inflight -= 1
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
+        """Run the app on a body that was read, and stop it when the caller goes away."""
+        task = asyncio.current_task()
+        gone = asyncio.ensure_future(receive())
+        messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+        left = False
+
+        def stop(_: object) -> None:
+            nonlocal left
+            if task and not gone.cancelled() and not answer.complete:
+                left = task.cancel()
+
+        async def replay() -> Message:
+            return next(messages, {}) or await asyncio.shield(gone)
+
+        gone.add_done_callback(stop)
+        try:
+            await self._app(scope, replay, answer)
+        except asyncio.CancelledError:
+            if not (left and task):
+                raise
+            task.uncancel()
+            raise _CallerGone from None
+        finally:
+            gone.cancel()
+
+    async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: PodError) -> None:
+        """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
+        if not answer.started:
+            await self._respond(scope, error)(scope, receive, answer)
+
+    async def _read(self, receive: Receive) -> bytes:
+        """Return the body, read no further than it may be long."""
+        chunks, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise _CallerGone
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._limits.body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is longer than {self._limits.body_bytes} bytes")
+
+
+class _CallerGone(Exception):
+    """The connection was closed by the other side."""
+
+
+class _Answer:
+    """The ASGI `send` of one request, which remembers how far the answer has got."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 500
+        self.started = self.complete = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.started = message["status"], True
+        await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")

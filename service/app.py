@@ -1,0 +1,89 @@
+"""The composition root: builds every part once and wires them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from service import cpus, routes
+from service.admission import Admission, Limits, read_tokens
+from service.gpu import GpuReadings
+from service.metrics import Metrics
+from service.models import Models
+from service.runners.tensorflow import TensorFlowRunner
+from service.settings import Settings
+from service.types import Runner
+
+#: A batch that takes this many times a request's time is taken for a model that hangs.
+_HANGS: Final = 6
+
+
+class Pod:
+    """Both applications: `api` is public, `admin` has metrics and probes. Set `draining` when the end begins."""
+
+    def __init__(self, settings: Settings, version: str, fail: Callable[[BaseException], None]) -> None:
+        """Build the pod; its models are loaded once the API's lifespan begins.
+
+        `fail` is called with whatever keeps a model from being served.
+        """
+        self.draining = False
+        self._settings, self._fail = settings, fail
+        disable_created_metrics()  # half of the exposition, and nobody reads them
+        metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
+        self._gpu = GpuReadings()
+        metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
+        metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
+        self._models = Models(
+            settings.model_paths(),
+            _load,
+            metrics,
+            max_batch_rows=settings.max_batch_rows,
+            max_queue_rows=settings.max_queue_rows,
+        )
+        self.api = Admission(
+            routes.api(self._models, version, self._lifespan),
+            limits=Limits(
+                body_bytes=settings.max_body_bytes,
+                inflight=settings.max_inflight,
+                seconds=settings.request_timeout,
+                tokens=read_tokens(settings.tokens_file),
+            ),
+            metrics=metrics,
+            classify=routes.classify,
+            respond=routes.respond,
+        )
+        self.admin = routes.admin(metrics, routes.Health(live=self._not_live, ready=self._not_ready))
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: object) -> AsyncIterator[None]:
+        """Load beside serving: what is not loaded yet is answered with 503."""
+        self._gpu.start()
+        loading = asyncio.create_task(self._models.load())
+        loading.add_done_callback(self._loaded)
+        try:
+            yield
+        finally:
+            loading.cancel()
+            self._models.close()
+            self._gpu.stop()
+
+    def _loaded(self, loading: "asyncio.Task[None]") -> None:
+        if not loading.cancelled() and (error := loading.exception()):
+            self._fail(error)
+
+    def _not_ready(self) -> str | None:
+        if self.draining:
+            return "draining"
+        return None if self._models.ready else "models are being loaded"
+
+    def _not_live(self) -> str | None:
+        stuck = self._models.stuck_for()
+        hangs = stuck > _HANGS * self._settings.request_timeout
+        return f"a model has computed one batch for {stuck:.0f} s" if hangs else None
+
+
+def _load(folder: Path) -> Runner:
+    return TensorFlowRunner(folder, cpus.available())

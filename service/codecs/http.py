@@ -1,0 +1,44 @@
+"""How the service's errors look in HTTP: the statuses of every format, and the envelope that most of them share."""
+
+from typing import Final
+
+import orjson
+
+from service.errors import (
+    DeadlineExceeded,
+    IncompleteRequest,
+    InvalidRequest,
+    ModelFailed,
+    NotFound,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    PodError,
+    TooLarge,
+    Unauthenticated,
+    UnsupportedMedia,
+)
+
+_STATUSES: Final[dict[type[PodError], int]] = {
+    InvalidRequest: 400,
+    Unauthenticated: 401,
+    PermissionDenied: 403,
+    NotFound: 404,
+    IncompleteRequest: 408,
+    TooLarge: 413,
+    UnsupportedMedia: 415,
+    Overloaded: 429,
+    ModelFailed: 500,
+    NotReady: 503,
+    DeadlineExceeded: 504,
+}
+
+
+def status_of(error: PodError) -> int:
+    """Return the HTTP status that tells of `error`."""
+    return next(_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES)
+
+
+def encode_error(message: str) -> bytes:
+    """Return `{"error": MESSAGE}`, the envelope of both TensorFlow Serving and the Open Inference Protocol."""
+    return orjson.dumps({"error": message})

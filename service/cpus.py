@@ -1,0 +1,32 @@
+"""How many processors this container may really use."""
+
+import math
+import os
+from pathlib import Path
+
+
+def available(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return the processors that the cgroup quota and the CPU affinity leave, at least 1, a part counted as one.
+
+    A container limited to 2 processors on a machine of 64 still sees 64; a runtime that starts 64 threads there is
+    throttled. Sources: the kernel's cgroup-v2.rst (`cpu.max`) and sched-bwc.rst (`cpu.cfs_quota_us`).
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota_v2(root / "cpu.max") or _quota_v1(root / "cpu")
+    return max(1, min(affinity, math.ceil(quota) if quota else affinity))
+
+
+def _quota_v2(path: Path) -> float | None:
+    try:
+        quota, period = path.read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _quota_v1(folder: Path) -> float | None:
+    try:
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota < 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,119 @@
+"""The server's sockets and their end, without the loss of a request.
+
+uvicorn closes its listeners at SIGTERM and drops connections whose first request it has not read. Here SIGTERM makes
+the pod unready while it goes on serving, every answer says `Connection: close`, and the listeners close only after
+`delay` seconds, once what waits in their queues has been taken in. What is in flight then is finished.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from service.connection import Connection, Connections, Patience
+
+_log = logging.getLogger("tfpod.drain")
+_BACKLOG: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Seconds from SIGTERM to the listeners' end, and from there to the end of what is in flight."""
+
+    delay: float
+    timeout: float
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; without a host on all addresses, of both families where there are both.
+
+    Raises OSError, which names the address.
+    """
+    if host:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    return socket.create_server(("", port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+
+
+class Server(uvicorn.Server):
+    """Serves one application on one socket, until `drain` or `stop`."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            interface="asgi3",
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_config=None,
+            log_level="error",
+            backlog=_BACKLOG,
+            timeout_keep_alive=int(patience.keep_alive),
+        )
+        super().__init__(config)
+        self.server_state: Connections = Connections(patience)
+        self._listener, self._drain = listener, drain
+
+    @property
+    def draining(self) -> bool:
+        """True from the first `drain` on."""
+        return self.server_state.draining
+
+    async def run_until_stopped(self) -> None:
+        """Serve; return when everything has been answered, or given up."""
+        await self.serve(sockets=[self._listener])
+
+    def drain(self) -> None:
+        """Begin the end: go on serving for `delay` seconds, then finish what is in flight. A second call: at once."""
+        if self.draining:
+            self.stop()
+            return
+        _log.info("draining", extra={"connections": len(self.server_state.connections)})
+        self.server_state.drain()
+        asyncio.get_running_loop().call_later(self._drain.delay, self.stop)
+
+    def stop(self) -> None:
+        """Close the listener within a tick, and finish what is in flight."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Take in what waits at the listener, close it, and finish; uvicorn calls this when `should_exit` is seen."""
+        await self._close_listener()
+        self.server_state.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.server_state.gone.wait(), self._drain.timeout)
+        if cut := self.server_state.abort():
+            _log.warning("connections were cut at the end of the drain timeout", extra={"connections": cut})
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to the program."""
+        yield
+
+    async def _close_listener(self) -> None:
+        """Close the listener, but only once its queue is empty: the system would reset whoever waits in there."""
+        loop, listener = asyncio.get_running_loop(), self._listener.dup()
+        for server in self.servers:
+            server.close()
+        listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError), listener:
+            while True:
+                accepted, _ = listener.accept()
+                accepted.setblocking(False)
+                await loop.connect_accepted_socket(self._connection, accepted)
+
+    def _connection(self) -> Connection:
+        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)

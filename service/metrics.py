@@ -1,0 +1,151 @@
+"""Every metric of the pod, in one class; label values exist from the start, so that a first event is no new series."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+#: Seconds that the means below look back: one period of the HorizontalPodAutoscaler.
+WINDOW: Final = 15.0
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+REASONS: Final = (
+    *("unauthenticated", "permission_denied", "too_large", "overloaded", "not_ready"),
+    *("incomplete", "deadline", "client_gone"),
+)
+#: Routes that do no inference share one label value.
+OTHER: Final = "other"
+
+_STATUSES: Final = (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 501, 503, 504)
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_GAUGES: Final = {
+    "tfpod_requests_per_second": "Inference requests that arrived, a second, mean of the last 15 s.",
+    "tfpod_inflight_requests": "Inference requests let in whose answer has not been sent.",
+    "tfpod_queue_rows": "Rows that wait for a model.",
+    "tfpod_model_busy_percent": "Share of the last 15 s in which the busiest model computed.",
+    "tfpod_gpu_utilization_percent": "Utilisation of the pod's GPUs, mean of the last 15 s; absent if unknown.",
+    "tfpod_gpu_memory_used_bytes": "Memory used on the pod's GPUs; absent if unknown.",
+}
+
+Gauge = Callable[[], float | None]
+
+
+class Window:
+    """A sum over the last 15 seconds, in half-second steps.
+
+    The step under way counts although it is not over: the mean errs on the low side, by at most 1/30, so that jitter
+    at an exact multiple of the target asks for no pod too many.
+    """
+
+    _STEPS: Final = 30
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._sums = [0.0] * self._STEPS
+        self._step = self._now()
+
+    def add(self, value: float) -> None:
+        """Count `value` now."""
+        self._forget()
+        self._sums[self._step % self._STEPS] += value
+
+    def mean(self) -> float:
+        """Return the sum of the last 15 s, divided by 15."""
+        self._forget()
+        return sum(self._sums) / WINDOW
+
+    def _now(self) -> int:
+        return int(self._clock() * self._STEPS / WINDOW)
+
+    def _forget(self) -> None:
+        now = self._now()
+        for step in range(max(self._step, now - self._STEPS) + 1, now + 1):
+            self._sums[step % self._STEPS] = 0.0
+        self._step = now
+
+
+class ModelMetrics:
+    """What one model's batcher reports."""
+
+    def __init__(self, metrics: "Metrics", name: str, clock: Callable[[], float]) -> None:
+        self.queue_seconds = metrics.queue_seconds.labels(name)
+        self.batch_rows = metrics.batch_rows.labels(name)
+        self.seconds = metrics.model_seconds.labels(name)
+        self._busy = Window(clock)
+
+    def computed(self, rows: int, seconds: float) -> None:
+        """Count a finished batch of `rows` that took the model `seconds`."""
+        self.batch_rows.observe(rows)
+        self.seconds.observe(seconds)
+        self._busy.add(seconds)
+
+    def busy_percent(self, running_for: float = 0.0) -> float:
+        """Return the busy share of the last 15 s; `running_for`: age of the batch under way in seconds."""
+        return min(100.0, 100.0 * (self._busy.mean() + running_for / WINDOW))
+
+
+class Metrics(Collector):
+    """Counters and histograms of the pod; gauges are read when they are asked for, from what `watch` was given."""
+
+    def __init__(
+        self, registry: CollectorRegistry, routes: Iterable[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, label: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, (label,), buckets=buckets, registry=registry)
+
+        self._registry, self._clock, self._arrivals = registry, clock, Window(clock)
+        self._gauges: dict[str, Gauge] = {"tfpod_requests_per_second": self._arrivals.mean}
+        requests = counter("tfpod_requests_total", "Inference requests that arrived and were let in by token.", "route")
+        rejected = counter("tfpod_rejected_total", "Requests that got no prediction, by reason.", "reason")
+        responses = counter("tfpod_responses_total", "Answers by status.", "route", "code")
+        seconds = histogram("tfpod_request_seconds", "From the head read to the answer sent.", "route", _SECONDS)
+        self.queue_seconds = histogram("tfpod_queue_seconds", "Rows' wait for the model.", "model", _SECONDS)
+        self.model_seconds = histogram("tfpod_model_seconds", "Computing one batch.", "model", _SECONDS)
+        self.batch_rows = histogram("tfpod_batch_rows", "Rows of one batch.", "model", _ROWS)
+        routes = (*routes, OTHER)
+        self._requests = {route: requests.labels(route) for route in routes if route != OTHER}
+        self._rejected = {reason: rejected.labels(reason) for reason in REASONS}
+        self._responses = {(r, s): responses.labels(r, str(s)) for r in routes for s in (*_STATUSES, OTHER)}
+        self._seconds = {route: seconds.labels(route) for route in routes}
+        registry.register(self)
+
+    def watch(self, name: str, gauge: Gauge) -> None:
+        """Read gauge `name` from `gauge` whenever it is asked for; None means: no sample."""
+        if name not in _GAUGES:
+            raise KeyError(name)
+        self._gauges[name] = gauge
+
+    def model(self, name: str) -> ModelMetrics:
+        """Return the metrics of the model `name`."""
+        return ModelMetrics(self, name, self._clock)
+
+    def arrived(self, route: str) -> None:
+        """Count an inference request, known to be allowed, before anything else is decided about it."""
+        self._requests[route].inc()
+        self._arrivals.add(1.0)
+
+    def rejected(self, reason: str) -> None:
+        """Count a request that got no prediction."""
+        self._rejected[reason].inc()
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer that was sent, `seconds` after its request's head was read."""
+        self._responses.get((route, status), self._responses[route, OTHER]).inc()
+        self._seconds[route].observe(seconds)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges that have a value at this moment (prometheus_client's collector protocol)."""
+        for name, gauge in self._gauges.items():
+            value = gauge()
+            if value is not None:
+                yield GaugeMetricFamily(name, _GAUGES[name], value=value)
+
+    def render(self) -> bytes:
+        """Return everything in Prometheus' text format 0.0.4."""
+        return generate_latest(self._registry)

@@ -1,0 +1,111 @@
+"""Frozen settings out of a mapping of strings; every fault is reported at once, by the setting's own name."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_BUNDLED = Path(__file__).resolve().parent.parent / "models"
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class SettingsError(ValueError):
+    """One or more settings cannot be used; `faults` holds a sentence for each."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The pod's settings. Times are seconds, sizes bytes; a port of 0 lets the system choose one."""
+
+    #: `NAME=PATH,…`: what is served, each path in TensorFlow Serving layout or a bare SavedModel.
+    models: str = ""
+    #: Empty: all addresses, IPv4 and IPv6.
+    host: str = ""
+    port: Port = 8000
+    admin_port: Port = 9000
+    #: One token a line; empty: everybody is let in.
+    tokens_file: str = ""
+    request_timeout: Seconds = 10.0
+    #: A body in JSON; binary tensors may be `max_binary_bytes` long.
+    max_body_bytes: Positive = 8 << 20
+    max_inflight: Positive = 256
+    max_connections: Positive = 4096
+    #: A client has this long to send the head of a request, or its first byte after connecting.
+    header_timeout: Seconds = 10.0
+    #: Longer than the idle time of the proxies in front (Envoy: one hour).
+    keep_alive: Seconds = 3900.0
+    drain_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    max_batch_rows: Positive = 64
+    max_queue_rows: Positive = 4096
+    log_level: LogLevel = "info"
+
+    def model_paths(self) -> dict[str, Path]:
+        """Return each served model's folder by name: what `models` says, else the bundled ones."""
+        if not self.models:
+            return {path.name: path for path in sorted(_BUNDLED.iterdir()) if path.is_dir()}
+        return {name: Path(path) for name, path in _pairs(self.models)}
+
+
+def read(cls: type[S], given: Mapping[str, str], prefix: str) -> S:
+    """Return a `cls` made of the entries of `given` whose names begin with `prefix`.
+
+    Field `max_inflight` is read from `PREFIX` + `MAX_INFLIGHT`; an absent entry leaves its default.
+    Raises SettingsError with every fault, unknown names among them.
+    """
+    fields = {prefix + field.name.upper(): field for field in msgspec.structs.fields(cls)}
+    faults = [f"{name}: no such setting" for name in sorted(given) if name.startswith(prefix) and name not in fields]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in given:
+            continue
+        try:
+            values[field.name] = msgspec.convert(given[name].strip(), field.type, strict=False)
+        except msgspec.ValidationError as error:
+            faults.append(f"{name}: {_lower(error)}, got {given[name]!r}")
+    if not faults:
+        settings = cls(**values)
+        faults = _check(settings, prefix) if isinstance(settings, Settings) else []
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _check(settings: Settings, prefix: str) -> list[str]:
+    """Return the faults that no single field shows."""
+    faults = []
+    for entry in settings.models.split(",") if settings.models else ():
+        name, equals, path = entry.strip().partition("=")
+        if not (equals and path and _MODEL_NAME.fullmatch(name)):
+            faults.append(f"{prefix}MODELS: expected NAME=PATH, got {entry!r}")
+    names = [name for name, _ in _pairs(settings.models)]
+    faults += [f"{prefix}MODELS: {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if settings.port == settings.admin_port != 0:
+        faults.append(f"{prefix}ADMIN_PORT: {settings.admin_port} is the API's port already")
+    if settings.max_batch_rows > settings.max_queue_rows:
+        faults.append(f"{prefix}MAX_QUEUE_ROWS: {settings.max_queue_rows} is less than one batch")
+    return faults
+
+
+def _pairs(models: str) -> list[tuple[str, str]]:
+    """Split `NAME=PATH,…`."""
+    return [(name, path) for name, _, path in (entry.strip().partition("=") for entry in models.split(",") if entry)]
+
+
+def _lower(error: msgspec.ValidationError) -> str:
+    """Return the decoder's sentence as the end of one of ours."""
+    text = str(error).replace("`str`", "text").replace("`int`", "a whole number").replace("`float`", "a number")
+    return text[0].lower() + text[1:]

@@ -1,0 +1,118 @@
+"""What the parts of the walk hand to each other: tensors, signatures, calls and replies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+Tensors = Mapping[str, Array]
+
+
+class ElementType(NamedTuple):
+    """One type of tensor elements under each of its names; strings are numpy objects of type bytes."""
+
+    numpy: np.dtype[np.generic]
+    tensorflow: str
+    oip: str
+
+    @property
+    def is_string(self) -> bool:
+        """True for byte strings."""
+        return self.numpy.kind == "O"
+
+
+#: Names from TensorFlow's types.proto and the Open Inference Protocol's tensor data types.
+ELEMENT_TYPES: Final = tuple(
+    ElementType(np.dtype(name), tensorflow, oip)
+    for name, tensorflow, oip in (
+        ("float32", "DT_FLOAT", "FP32"),
+        ("float64", "DT_DOUBLE", "FP64"),
+        ("float16", "DT_HALF", "FP16"),
+        ("int8", "DT_INT8", "INT8"),
+        ("int16", "DT_INT16", "INT16"),
+        ("int32", "DT_INT32", "INT32"),
+        ("int64", "DT_INT64", "INT64"),
+        ("uint8", "DT_UINT8", "UINT8"),
+        ("uint16", "DT_UINT16", "UINT16"),
+        ("uint32", "DT_UINT32", "UINT32"),
+        ("uint64", "DT_UINT64", "UINT64"),
+        ("bool", "DT_BOOL", "BOOL"),
+        ("object", "DT_STRING", "BYTES"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """What a signature says of one tensor. `shape`: None for an unknown rank; a None in it is a free dimension."""
+
+    element: ElementType
+    shape: tuple[int | None, ...] | None
+    #: The tensor's name in the graph, such as `serving_default_x:0`.
+    graph_name: str = ""
+
+    @property
+    def has_free_batch(self) -> bool:
+        """True if the first dimension is free, so that rows of several callers can be put together."""
+        return bool(self.shape) and self.shape is not None and self.shape[0] is None
+
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether a tensor of `shape` fits."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(w in (None, g) for w, g in zip(self.shape, shape, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One way to call a model; `method` is the SavedModel's method name."""
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    method: str = ""
+
+    @property
+    def batches(self) -> bool:
+        """True if every tensor's first dimension is free: then the rows of several calls may share a batch."""
+        return all(spec.has_free_batch for spec in (*self.inputs.values(), *self.outputs.values()))
+
+
+Signatures = Mapping[str, Signature]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A decoded request: tensors that fit the signature. `outputs`: the names asked for, or None for all."""
+
+    signature: str
+    inputs: Tensors
+    outputs: tuple[str, ...] | None = None
+    #: The caller's id of the request, to be echoed.
+    id: str = ""
+    #: True if the answer is to be a list of rows (TensorFlow Serving's `instances`).
+    by_row: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The tensors that the model answered, by output name, and who answered."""
+
+    outputs: Tensors
+    model: str = ""
+    version: str = ""
+
+
+class Runner(Protocol):
+    """A loaded model: the one interface of every runtime."""
+
+    @property
+    def signatures(self) -> Signatures:
+        """What the model can be asked, by name."""
+        ...
+
+    def run(self, signature: str, inputs: Tensors) -> Tensors:
+        """Compute the outputs of `signature`; called by one thread at a time. May raise anything."""
+        ...

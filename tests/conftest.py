@@ -1,0 +1,11 @@
+"""What all tests share."""
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run asynchronous tests on the loop that the pod runs on."""
+    return "asyncio", {"use_uvloop": True}
