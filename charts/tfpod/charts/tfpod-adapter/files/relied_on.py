@@ -13,9 +13,11 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ADVICE = """\
 Not uninstalled: the metrics adapter of release {release} serves the whole cluster, and these HPAs rely on it:
   {others}
-Either uninstall those first, or hand the adapter over: `helm uninstall {release} -n {namespace} --no-hooks`, and then at
-once `helm upgrade` one of theirs, which installs it anew; until then they keep the size they have.
-To keep release {release} instead: `helm rollback {release} -n {namespace}`.
+To remove it all the same, uninstall those first, or hand it over:
+  helm uninstall {release} -n {namespace} --no-hooks
+  helm upgrade one of the others at once: it installs the adapter anew; until then their number of pods stands still
+To keep it (Helm has marked the release as uninstalling by now):
+  helm rollback {release} -n {namespace}
 """
 
 
@@ -30,8 +32,13 @@ def main() -> int:
 
 def reliant(hpas: list[dict[str, Any]], release: str, namespace: str) -> list[str]:
     """Return NAMESPACE/NAME of the HPAs that ask for a metric of tfpod and do not belong to the release."""
-    return [f"{meta['namespace']}/{meta['name']}" for meta in map(_metadata, filter(_asks_tfpod, hpas))
-            if (meta["namespace"], meta.get("labels", {}).get("app.kubernetes.io/instance")) != (namespace, release)]
+    others = []
+    for hpa in hpas:
+        meta = hpa["metadata"]
+        owner = meta["namespace"], meta.get("labels", {}).get("app.kubernetes.io/instance")
+        if owner != (namespace, release) and _asks_tfpod(hpa):
+            others.append(f"{meta['namespace']}/{meta['name']}")
+    return others
 
 
 def list_hpas() -> list[dict[str, Any]]:
@@ -45,7 +52,7 @@ def list_hpas() -> list[dict[str, Any]]:
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
-        sys.exit(f"Not uninstalled: the API server answers {response.status} to a list of HPAs. --no-hooks skips this.")
+        sys.exit(f"Not uninstalled: listing the HPAs failed with status {response.status}; --no-hooks leaves this out.")
     hpas: list[dict[str, Any]] = json.loads(body)["items"]
     return hpas
 
@@ -53,11 +60,6 @@ def list_hpas() -> list[dict[str, Any]]:
 def _asks_tfpod(hpa: dict[str, Any]) -> bool:
     metrics = hpa["spec"].get("metrics") or []
     return any(metric.get("pods", {}).get("metric", {}).get("name", "").startswith("tfpod_") for metric in metrics)
-
-
-def _metadata(hpa: dict[str, Any]) -> dict[str, Any]:
-    metadata: dict[str, Any] = hpa["metadata"]
-    return metadata
 
 
 if __name__ == "__main__":

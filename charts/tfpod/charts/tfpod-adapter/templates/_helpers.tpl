@@ -34,7 +34,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "tfpod-adapter.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
-{{- else }}{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}{{ end }}
+{{- else }}{{ $image.repository }}:{{ ternary $image.tag (int64 $image.tag) (kindIs "string" $image.tag) | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- /* What the adapter's pods and the uninstall Job have in common. */}}

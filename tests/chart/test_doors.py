@@ -1,0 +1,83 @@
+"""How the API is reached, and by whom."""
+
+from base64 import b64decode
+from typing import Any
+
+from tests.chart import helm
+
+
+def test_tokens_become_a_file_of_one_a_line() -> None:
+    manifests = helm.render("auth.tokens={first,second}")
+    secret = helm.one(manifests, "Secret", "demo-tfpod-tokens")
+    assert b64decode(secret["data"]["tokens"]) == b"first\nsecond\n"
+    assert _token_volume(manifests) == "demo-tfpod-tokens"
+
+
+def test_an_existing_secret_is_mounted_and_none_is_made() -> None:
+    manifests = helm.render("auth.existingSecret=mine")
+    assert _token_volume(manifests) == "mine"
+    assert not [m for m in manifests if m["kind"] == "Secret" and "tokens" in m["metadata"]["name"]]
+
+
+def test_without_tokens_the_pod_looks_for_no_file() -> None:
+    pod = helm.pods(helm.render())["Deployment/demo-tfpod"]
+    assert "TFPOD_TOKENS_FILE" not in helm.environment(pod)
+
+
+def test_new_tokens_start_new_pods() -> None:
+    def annotations(tokens: str) -> Any:
+        pod = helm.pods(helm.render(f"auth.tokens={{{tokens}}}"))["Deployment/demo-tfpod"]
+        return pod["metadata"]["annotations"]["checksum/tokens"]
+
+    assert annotations("a") == annotations("a") != annotations("b")
+
+
+def test_the_service_leads_to_the_api_and_never_to_the_admin_port() -> None:
+    service = helm.one(helm.render(), "Service")
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http"]
+    assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
+
+
+def test_an_ingress_names_no_class_unless_told() -> None:
+    spec = helm.one(helm.render("ingress.enabled=true", "auth.anonymous=true"), "Ingress")["spec"]
+    assert "ingressClassName" not in spec
+    assert "tls" not in spec
+    assert "host" not in spec["rules"][0]
+
+
+def test_an_ingress_has_the_class_host_and_certificate_it_is_given() -> None:
+    given = ["className=contour", "host=api.example.com", "tls.secretName=cert", "annotations.a=b", "enabled=true"]
+    ingress = helm.one(helm.render("auth.tokens={a}", *(f"ingress.{value}" for value in given)), "Ingress")
+    assert ingress["metadata"]["annotations"] == {"a": "b"}
+    spec = ingress["spec"]
+    assert spec["ingressClassName"] == "contour"
+    assert spec["tls"] == [{"hosts": ["api.example.com"], "secretName": "cert"}]
+    assert spec["rules"][0]["host"] == "api.example.com"
+    assert spec["rules"][0]["http"]["paths"][0]["backend"]["service"] == {
+        "name": "demo-tfpod",
+        "port": {"name": "http"},
+    }
+
+
+def test_a_route_joins_the_gateway_to_the_service() -> None:
+    given = ["enabled=true", "parentRefs[0].name=gateway", "hostnames={api.example.com}"]
+    route = helm.one(helm.render("auth.tokens={a}", *(f"httpRoute.{value}" for value in given)), "HTTPRoute")
+    assert route["spec"] == {
+        "parentRefs": [{"name": "gateway"}],
+        "hostnames": ["api.example.com"],
+        "rules": [{"backendRefs": [{"name": "demo-tfpod", "port": 80}]}],
+    }
+
+
+def _token_volume(manifests: list[helm.Manifest]) -> object:
+    """Return the Secret that both the server and the test pod mount where TFPOD_TOKENS_FILE points."""
+    pods = helm.pods(manifests)
+    mounted = set()
+    for name in ("Deployment/demo-tfpod", "Pod/demo-tfpod-test-predict"):
+        spec = pods[name]["spec"]
+        (volume,) = (v for v in spec["volumes"] if v["name"] == "tokens")
+        (mount,) = (m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "tokens")
+        assert mount["mountPath"] == "/etc/tfpod/auth"
+        mounted.add(volume["secret"]["secretName"])
+    (secret,) = mounted
+    return secret

@@ -1,0 +1,226 @@
+"""What the chart tfpod makes of its values."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import Settings, read
+from tests.chart import helm
+
+GPU = "tfpod_gpu_utilization_percent"
+RATE = "tfpod_requests_per_second"
+EVERYTHING = [
+    "auth.tokens={one,two}",
+    "ingress.enabled=true",
+    "httpRoute.enabled=true",
+    "httpRoute.parentRefs[0].name=gateway",
+    "gpu.count=1",
+    "model.existingClaim=models",
+]
+
+
+def server(*values: str) -> helm.Manifest:
+    """Return the server's pod template."""
+    return helm.pods(helm.render(*values))["Deployment/demo-tfpod"]
+
+
+@pytest.mark.parametrize("chart", [helm.CHART, helm.ADAPTER], ids=lambda chart: chart.name)
+def test_helm_lint_has_nothing_to_say(chart: Path) -> None:
+    assert "1 chart(s) linted, 0 chart(s) failed" in helm.run("lint", "--strict", chart)
+
+
+def test_every_version_is_the_one_of_pyproject() -> None:
+    version = tomllib.loads((helm.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    main, adapter = (yaml.safe_load((chart / "Chart.yaml").read_text()) for chart in (helm.CHART, helm.ADAPTER))
+    stated = [main["version"], main["appVersion"], adapter["version"], adapter["appVersion"]]
+    assert [*stated, main["dependencies"][0]["version"]] == [version] * 5
+
+
+@pytest.mark.parametrize("values", [[], EVERYTHING], ids=["default", "everything"])
+def test_every_pod_is_restricted(values: list[str]) -> None:
+    pods = helm.pods(helm.render(*values))
+    assert len(pods) == 4  # server, adapter, uninstall, test
+    for pod in pods.values():
+        assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+        assert pod["spec"]["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["spec"]["enableServiceLinks"] is False
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod["spec"])
+        assert all("hostPath" not in volume for volume in pod["spec"].get("volumes", []))
+        (container,) = pod["spec"]["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_only_the_pods_that_talk_to_the_api_server_hold_its_token() -> None:
+    mounts = {name: pod["spec"]["automountServiceAccountToken"] for name, pod in helm.pods(helm.render()).items()}
+    assert mounts == {
+        "Deployment/demo-tfpod": False,
+        "Pod/demo-tfpod-test-predict": False,
+        "Deployment/demo-tfpod-adapter": True,
+        "Job/demo-tfpod-adapter-uninstall": True,
+    }
+
+
+def test_each_selector_matches_its_own_pods_alone() -> None:
+    manifests = helm.render()
+    pods = {name: pod["metadata"]["labels"] for name, pod in helm.pods(manifests).items()}
+    for manifest in manifests:
+        selector = manifest.get("spec", {}).get("selector")
+        if not selector:
+            continue
+        wanted = selector.get("matchLabels", selector).items()
+        matched = [name for name, labels in pods.items() if wanted <= labels.items()]
+        assert matched == [f"Deployment/{manifest['metadata']['name']}"], manifest["kind"]
+
+
+def test_the_pods_environment_is_what_the_service_reads() -> None:
+    environment = helm.environment(server("auth.tokens={one}", "requestTimeout=20", "logLevel=debug"))
+    settings = read(Settings, environment, "TFPOD_")
+    assert (settings.request_timeout, settings.drain_delay, settings.drain_timeout) == (20, 5, 30)
+    assert settings.tokens_file == "/etc/tfpod/auth/tokens"
+
+
+@pytest.mark.parametrize(
+    ("values", "models"),
+    [
+        ([], "digits=/app/models/digits"),
+        (["model.name=cats", "model.path=/opt/cats"], "cats=/opt/cats"),
+        (["model.name=cats", "model.existingClaim=pvc", "model.subPath=cats"], "cats=/models"),
+        (["model.others.b=/app/models/b", "model.others.a=/x"], "digits=/app/models/digits,a=/x,b=/app/models/b"),
+    ],
+)
+def test_models_come_from_the_image_or_a_claim(values: list[str], models: str) -> None:
+    assert helm.environment(server(*values))["TFPOD_MODELS"] == models
+
+
+def test_a_claim_is_mounted_read_only() -> None:
+    spec = server("model.existingClaim=pvc", "model.subPath=v2")["spec"]
+    assert {"name": "models", "persistentVolumeClaim": {"claimName": "pvc", "readOnly": True}} in spec["volumes"]
+    mount = {"name": "models", "mountPath": "/models", "readOnly": True, "subPath": "v2"}
+    assert mount in spec["containers"][0]["volumeMounts"]
+
+
+@pytest.mark.parametrize(("delay", "timeout", "grace", "period"), [(5, 30, 40, 5), (1, 10, 16, 1), (20, 300, 325, 5)])
+def test_the_grace_period_follows_the_drain(delay: int, timeout: int, grace: int, period: int) -> None:
+    spec = server(f"drain.delay={delay}", f"drain.timeout={timeout}")["spec"]
+    assert spec["terminationGracePeriodSeconds"] == grace
+    assert spec["containers"][0]["readinessProbe"]["periodSeconds"] == period
+
+
+def test_probes_use_the_admin_port_and_wait_as_long_as_the_model_may_load() -> None:
+    container = server("model.loadTimeout=600")["spec"]["containers"][0]
+    probes = [container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")]
+    assert [probe["httpGet"]["port"] for probe in probes] == ["metrics"] * 3
+    assert probes[0]["periodSeconds"] * probes[0]["failureThreshold"] == 600
+
+
+@pytest.mark.parametrize(
+    ("values", "metrics"),
+    [
+        ([], {RATE: "100"}),
+        (["gpu.count=1"], {RATE: "100", GPU: "60"}),
+        (["gpu.count=2", "gpu.resourceName=amd.com/gpu"], {RATE: "100", GPU: "60"}),
+        (['json:resources.limits={"nvidia.com/gpu": 1}'], {RATE: "100", GPU: "60"}),
+        (["gpu.count=1", "autoscaling.gpuUtilization=null"], {RATE: "100"}),
+        (["gpu.count=1", "autoscaling.requestsPerSecond=null"], {GPU: "60"}),
+        (["autoscaling.forceGpuMetric=true"], {RATE: "100", GPU: "60"}),
+        (["autoscaling.requestsPerSecond=2.5"], {RATE: "2.5"}),
+    ],
+)
+def test_the_hpa_asks_for_the_gpu_exactly_when_the_pods_have_one(values: list[str], metrics: dict[str, str]) -> None:
+    hpa = helm.one(helm.render(*values), "HorizontalPodAutoscaler")
+    pods = [metric["pods"] for metric in hpa["spec"]["metrics"]]
+    assert {pod["metric"]["name"]: pod["target"]["averageValue"] for pod in pods} == metrics
+    assert {pod["target"]["type"] for pod in pods} == {"AverageValue"}
+
+
+def test_a_gpu_is_a_limit_beside_the_others_and_tolerated() -> None:
+    spec = server("gpu.count=2", "tolerations[0].key=mine", "tolerations[0].operator=Exists")["spec"]
+    limits = spec["containers"][0]["resources"]["limits"]
+    assert limits == {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": 2}
+    assert [toleration["key"] for toleration in spec["tolerations"]] == ["mine", "nvidia.com/gpu"]
+
+
+def test_the_hpa_grows_at_once_and_shrinks_slowly_unless_told_otherwise() -> None:
+    def behavior(*values: str) -> Any:
+        return helm.one(helm.render(*values), "HorizontalPodAutoscaler")["spec"]["behavior"]
+
+    assert behavior()["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert behavior()["scaleDown"]["stabilizationWindowSeconds"] == 300
+    changed = behavior(
+        "autoscaling.behavior.scaleDown.stabilizationWindowSeconds=60", "autoscaling.behavior.scaleUp=null"
+    )
+    assert changed["scaleDown"]["stabilizationWindowSeconds"] == 60
+    assert "scaleUp" not in changed
+
+
+@pytest.mark.parametrize(
+    ("values", "replicas", "hpa"),
+    [
+        ([], None, True),
+        (["autoscaling.metricsSource=prometheus-adapter"], None, True),
+        (["autoscaling.metricsSource=none"], None, False),
+        (["autoscaling.enabled=false", "replicas=3"], 3, False),
+    ],
+)
+def test_replicas_are_stated_only_where_nothing_else_scales(values: list[str], replicas: int | None, hpa: bool) -> None:
+    manifests = helm.render(*values)
+    assert helm.one(manifests, "Deployment")["spec"].get("replicas") == replicas
+    assert ("HorizontalPodAutoscaler" in helm.kinds(manifests)) is hpa
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["autoscaling.metricsSource=prometheus-adapter", "autoscaling.metricsSource=none", "autoscaling.enabled=false"]
+    + ["adapter.enabled=false"],
+)
+def test_the_adapter_is_left_out_where_nobody_asks_it(value: str) -> None:
+    manifests = helm.render(value)
+    assert not [m for m in manifests if "adapter" in m["metadata"]["name"]]
+    assert "APIService" not in helm.kinds(manifests)
+
+
+def test_a_rollout_takes_no_pod_away_before_its_successor_is_ready() -> None:
+    strategy = helm.one(helm.render(), "Deployment")["spec"]["strategy"]
+    assert strategy["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "made"),
+    [
+        ([], True),
+        (["autoscaling.minReplicas=1", "autoscaling.maxReplicas=1"], False),
+        (["autoscaling.enabled=false"], False),
+        (["autoscaling.enabled=false", "replicas=2"], True),
+        (["podDisruptionBudget.enabled=false"], False),
+    ],
+)
+def test_a_disruption_budget_is_made_where_there_can_be_two_pods(values: list[str], made: bool) -> None:
+    manifests = [m for m in helm.render(*values, "adapter.enabled=false") if m["kind"] == "PodDisruptionBudget"]
+    assert bool(manifests) is made
+    assert all(m["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for m in manifests)
+
+
+def test_pods_spread_over_nodes_by_default_and_as_told() -> None:
+    (constraint,) = server()["spec"]["topologySpreadConstraints"]
+    assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert constraint["labelSelector"]["matchLabels"].items() <= server()["metadata"]["labels"].items()
+    assert "topologySpreadConstraints" not in server("json:topologySpreadConstraints=[]")["spec"]
+
+
+def test_the_image_is_named_by_tag_or_digest() -> None:
+    digest = f"sha256:{'0' * 64}"
+
+    def image(*values: str) -> Any:
+        return server("image.repository=r/t", *values)["spec"]["containers"][0]["image"]
+
+    assert image() == f"r/t:{yaml.safe_load((helm.CHART / 'Chart.yaml').read_text())['appVersion']}"
+    assert image("image.tag=dev") == "r/t:dev"
+    assert image("json:image.tag=20261123") == "r/t:20261123"
+    assert image("image.tag=dev", f"image.digest={digest}") == f"r/t@{digest}"
