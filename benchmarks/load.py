@@ -9,6 +9,7 @@ that stalls cannot slow its own test down. Connections are kept alive as a proxy
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -63,18 +64,23 @@ class Report:
 
 
 async def offer(target: Target, steps: Sequence[Step], *, connections: int = 32, patience: float = 10) -> Report:
-    """Offer the steps one after the other and wait for the last answer.
+    """Offer the steps one after the other, until their end or SIGTERM, and wait for the last answer.
 
     At most `connections` are open, used in turn; a request that finds none free waits while its time runs on, and
     is late after `patience` seconds.
     """
     report = Report()
     pool = _Pool(target, connections)
-    clock = asyncio.get_running_loop().time
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    clock = loop.time
     start = clock()
     async with asyncio.TaskGroup() as requests:
         for due in _schedule(steps):
             await asyncio.sleep(start + due - clock())
+            if stop.is_set():
+                break
             report.worst_lag = max(report.worst_lag, clock() - start - due)
             requests.create_task(_one(pool, start + due, start + due + patience, report))
     pool.close()
