@@ -216,8 +216,8 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def _refuse(self, status: int, message: str) -> None:
-        """Answer with a JSON error and close, if no other answer is under way."""
-        if not self.cycle or self.cycle.response_complete:
+        """Close, and answer with a JSON error unless that would stand within or instead of another answer."""
+        if not self.cycle or self.cycle.response_complete or not (self.cycle.response_started or self.pipeline):
             body = orjson.dumps({"error": message})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
