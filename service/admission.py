@@ -131,9 +131,9 @@ class Admission:
         if tokens is None:
             return
         scheme, _, given = _header(scope, b"authorization").partition(b" ")
+        given = given.strip()
         if scheme.lower() != b"bearer" or not given:
             raise Unauthenticated("a token is required: 'Authorization: Bearer TOKEN'")
-        given = given.strip()
         if not sum(hmac.compare_digest(given, token) for token in tokens):
             raise PermissionDenied("the token is not known")
 

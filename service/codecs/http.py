@@ -20,6 +20,7 @@ from service.errors import (
 )
 
 _STATUSES: Final[dict[type[PodError], int]] = {
+    PodError: 500,
     InvalidRequest: 400,
     Unauthenticated: 401,
     PermissionDenied: 403,
