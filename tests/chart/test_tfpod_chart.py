@@ -1,5 +1,6 @@
 """What the chart tfpod makes of its values."""
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -177,8 +178,12 @@ def test_replicas_are_stated_only_where_nothing_else_scales(values: list[str], r
 
 @pytest.mark.parametrize(
     "value",
-    ["autoscaling.metricsSource=prometheus-adapter", "autoscaling.metricsSource=none", "autoscaling.enabled=false"]
-    + ["adapter.enabled=false"],
+    [
+        "autoscaling.metricsSource=prometheus-adapter",
+        "autoscaling.metricsSource=none",
+        "autoscaling.enabled=false",
+        "adapter.enabled=false",
+    ],
 )
 def test_the_adapter_is_left_out_where_nobody_asks_it(value: str) -> None:
     manifests = helm.render(value)
@@ -224,3 +229,14 @@ def test_the_image_is_named_by_tag_or_digest() -> None:
     assert image("image.tag=dev") == "r/t:dev"
     assert image("json:image.tag=20261123") == "r/t:20261123"
     assert image("image.tag=dev", f"image.digest={digest}") == f"r/t@{digest}"
+
+
+def test_it_works_as_a_part_of_another_chart(tmp_path: Path) -> None:
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
+    part = {"name": "tfpod", "version": yaml.safe_load((helm.CHART / "Chart.yaml").read_text())["version"]}
+    dependencies = [{**part, "condition": "tfpod.enabled"}]
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump({**parent, "dependencies": dependencies}))
+    (tmp_path / "values.yaml").write_text("{global: {team: a}, tfpod: {enabled: true, gpu: {count: 1}}}")
+    shutil.copytree(helm.CHART, tmp_path / "charts/tfpod")
+    assert {"APIService", "HorizontalPodAutoscaler"} <= helm.kinds(helm.render(chart=tmp_path))
+    assert helm.render("tfpod.enabled=false", chart=tmp_path) == []

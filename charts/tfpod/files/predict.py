@@ -8,8 +8,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 
-def main() -> str:
-    """Return what is wrong, or an empty text."""
+def main() -> str | None:
+    """Return what is wrong."""
     model, digits = os.environ["MODEL"], os.environ["MODEL"] == "digits"
     status, answer = ask(f"/v2/models/{model}/infer", blank_image()) if digits else ask(f"/v2/models/{model}/ready")
     sys.stdout.write(f"{status} {answer[:500]!r}\n")
@@ -19,7 +19,7 @@ def main() -> str:
         probabilities = json.loads(answer)["outputs"][0]["data"]
         if len(probabilities) != 10 or abs(sum(probabilities) - 1) > 0.01:
             return f"expected ten probabilities, got {probabilities}"
-    return ""
+    return None
 
 
 def ask(path: str, body: object = None) -> tuple[int, bytes]:
