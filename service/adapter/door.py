@@ -97,7 +97,9 @@ class Door:
                 trusted = self._auth.trusts(protocol.certificate)
                 if not trusted and protocol.transport:
                     await protocol.lost.wait()
-        except ssl.SSLCertVerificationError:
+        except ssl.SSLCertVerificationError as error:
+            if not self._doubt.is_set():
+                logger.warning("client certificate refused", extra={"reason": error.verify_message})
             self._doubt.set()
         except OSError:  # the client's trouble, or the timeout
             pass

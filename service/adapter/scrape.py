@@ -22,6 +22,12 @@ KEPT: Final = 1.0
 MAX_BODY: Final = 64 << 10
 #: How many pods are read at the same time.
 AT_ONCE: Final = 64
+HEADERS: Final = {
+    "Accept": "text/plain",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "tfpod-adapter",
+}
 
 _LINE: Final = re.compile(rf"^({'|'.join(METRICS)})(?:{{[ \t]*}})?[ \t]+([^ \t\r\n]+)", re.MULTILINE)
 
@@ -41,7 +47,7 @@ class Scraper:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(
             verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # unused; the default would load every public CA
-            headers={"Accept": "text/plain", "Accept-Encoding": "identity", "User-Agent": "tfpod-adapter"},
+            headers=HEADERS,
             limits=httpx.Limits(max_keepalive_connections=0),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             trust_env=False,

@@ -1,10 +1,9 @@
 """What the adapter meets in a cluster, small but real: certificates, an API server over TLS, pods over HTTP."""
 
 import asyncio
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 async def until(condition: Callable[[], Any]) -> None:
     """Wait for `condition`; the test's own time limit bounds it."""
     async with asyncio.timeout(20):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for is whatever a test looks at
             await asyncio.sleep(0.01)
 
 
@@ -65,15 +64,15 @@ class Authority:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
     )
 
 
@@ -94,6 +93,7 @@ class ApiServer:
         self.allowed = True
         self.reviews: list[dict[str, Any]] = []
         self.lists: list[dict[str, str]] = []
+        self.config_reads = 0
         #: What to wait for before answering, and a status to answer with instead.
         self.pause: Callable[[], Awaitable[Any]] | None = None
         self.broken: int | None = None
@@ -123,6 +123,7 @@ class ApiServer:
             server.should_exit = True
 
     async def _config_map(self, request: Request) -> Response:
+        self.config_reads += 1
         return await self._answer(request, lambda: {"kind": "ConfigMap", "data": self.front_proxy})
 
     async def _review(self, request: Request) -> Response:
@@ -226,8 +227,3 @@ def client_context(serving_ca: str, identity: tuple[Path, Path] | None = None) -
     if identity:
         context.load_cert_chain(*identity)
     return context
-
-
-def now() -> str:
-    """Return the time as Kubernetes writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

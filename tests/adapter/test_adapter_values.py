@@ -1,14 +1,313 @@
 """Metric values: from the pods' own words to the answer that the HPA reads."""
 
+import asyncio
+import gzip
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import httpx
 import pytest
 
-from tests.adapter.conftest import Cluster, values
-from tests.adapter.standins import now
+from service.adapter import kube, scrape
+from service.adapter.answers import METRICS
+from tests.adapter.cluster import Cluster, values
+from tests.adapter.standins import PodServer, page, pod
 
 pytestmark = pytest.mark.anyio
 
+FIVE = "tfpod_requests_per_second 5\n"
 
-async def test_the_answer_names_each_ready_pod_with_its_value(cluster: Cluster) -> None:
+
+async def test_each_pod_is_named_with_its_value(cluster: Cluster) -> None:
     await cluster.pod("a", "tfpod_requests_per_second 1.5\n")
-    await cluster.pod("b", "tfpod_requests_per_second 7\n")
-    assert values(await cluster.metric()) == {"a": "1500m", "b": "7"}
+    await cluster.pod("b", FIVE)
+    assert values(await cluster.metric()) == {"a": "1500m", "b": "5"}
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        ("v1beta2", {"metric": {"name": "tfpod_queue_rows", "selector": None}}),
+        ("v1beta1", {"metricName": "tfpod_queue_rows", "selector": None}),
+    ],
+)
+async def test_the_answer_has_the_shape_of_the_version_asked_for(
+    cluster: Cluster, version: str, name: dict[str, Any]
+) -> None:
+    await cluster.pod("a", "tfpod_queue_rows 3\n")
+    before = int(time.time())
+    answer = await cluster.get(f"/apis/custom.metrics.k8s.io/{version}/namespaces/web/pods/*/tfpod_queue_rows")
+    assert answer.headers["content-type"] == "application/json"
+    (item,) = answer.json()["items"]
+    stamp = item.pop("timestamp")
+    assert any(stamp == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(before + late)) for late in range(60))
+    assert answer.json() | {"items": [item]} == {
+        "kind": "MetricValueList",
+        "apiVersion": f"custom.metrics.k8s.io/{version}",
+        "metadata": {},
+        "items": [
+            {
+                "describedObject": {"kind": "Pod", "namespace": "web", "name": "a", "apiVersion": "v1"},
+                **name,
+                "value": "3",
+            }
+        ],
+    }
+
+
+async def test_a_pod_may_be_asked_for_by_name(cluster: Cluster) -> None:
+    await cluster.pod("a", FIVE)
+    other = await cluster.pod("b", FIVE)
+    answer = await cluster.get("/apis/custom.metrics.k8s.io/v1beta2/namespaces/web/pods/a/tfpod_requests_per_second")
+    assert values(answer) == {"a": "5"}
+    assert not other.requests
+
+
+async def test_only_pods_of_the_namespace_and_the_selector_are_asked(cluster: Cluster) -> None:
+    await cluster.pod("a", FIVE)
+    others = [
+        await cluster.pod("b", FIVE, metadata={"namespace": "other"}),
+        await cluster.pod("c", FIVE, metadata={"labels": {"app": "database"}}),
+    ]
+    assert values(await cluster.metric()) == {"a": "5"}
+    assert not any(other.requests for other in others)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": {"conditions": [{"type": "Ready", "status": "False"}]}},
+        {"status": {"conditions": None}},
+        {"status": {"phase": "Pending"}},
+        {"status": {"podIP": ""}},
+        {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}},
+        {"spec": {"hostNetwork": True}},
+        {"spec": {"containers": [{"name": "server", "ports": [{"containerPort": 9000}]}]}},
+    ],
+    ids=["unready", "no-conditions", "pending", "no-address", "terminating", "host-network", "no-port-of-that-name"],
+)
+async def test_a_pod_that_does_not_serve_is_left_out_and_not_asked(cluster: Cluster, changes: dict[str, Any]) -> None:
+    await cluster.pod("a", FIVE)
+    other = await cluster.pod("b", FIVE, **changes)
+    assert values(await cluster.metric()) == {"a": "5"}
+    assert not other.requests
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        PodServer(page(FIVE, "500 Internal Server Error")),
+        PodServer(page(FIVE, "302 Found\r\nLocation: http://127.0.0.2/metrics")),
+        PodServer(page("tfpod_queue_rows 5\n")),
+        PodServer(page("tfpod_requests_per_second NaN\n")),
+        PodServer(page(FIVE + "#" * (64 << 10))),
+        PodServer(page("HTTP/1.1 200 OK\r\n\r\n", "")[:-2], endless=True),
+        PodServer(b"HTTP/1.1 200 OK\r\n\r\n" + FIVE.encode(), b"# no end\n" * 1000, endless=True),
+        PodServer(b"HTTP/1.1 200 OK\r\n", b"X-Filler: " + b"x" * 1000 + b"\r\n", endless=True),
+        PodServer(b"\x00\xff SSH-2.0\r\n"),
+        PodServer(b""),
+        PodServer(3600.0),
+        PodServer(b"HTTP/1.1 200 OK\r\n\r\n", b"#\n", 0.05, endless=True),
+        PodServer(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(FIVE.encode())
+        ),
+    ],
+    ids=[
+        "error",
+        "redirect",
+        "other-metrics",
+        "not-a-number",
+        "huge",
+        "endless-answers",
+        "endless-body",
+        "endless-head",
+        "no-http",
+        "nothing",
+        "hangs",
+        "drips",
+        "compressed",
+    ],
+)
+async def test_a_pod_that_answers_badly_is_left_out(
+    cluster: Cluster, answer: PodServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrape, "TIMEOUT", 0.5)
+    await cluster.pod("a", FIVE)
+    await cluster.pod("b", answer)
+    assert values(await cluster.metric()) == {"a": "5"}
+    assert len(answer.requests) == 1
+
+
+async def test_a_pod_that_takes_no_connection_is_left_out(cluster: Cluster) -> None:
+    await cluster.pod("a", FIVE)
+    cluster.api.pods.append(pod("b", ("127.0.0.9", 9)))
+    assert values(await cluster.metric()) == {"a": "5"}
+
+
+async def test_many_slow_pods_wait_side_by_side(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pod is answered before all are asked, so that asking one after the other would end in nothing."""
+    asked: list[str] = []
+    everybody = asyncio.Event()
+
+    class Patient(PodServer):
+        async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append("")
+            if len(asked) == 20:
+                everybody.set()
+            await everybody.wait()
+            await super()._serve(reader, writer)
+
+    monkeypatch.setattr(scrape, "TIMEOUT", 10.0)
+    for number in range(20):
+        await cluster.pod(f"p{number}", Patient(page(FIVE)))
+    assert len(values(await cluster.metric())) == 20
+
+
+async def test_nothing_to_answer_is_not_found_and_says_what_was_sought(cluster: Cluster) -> None:
+    answer = await cluster.metric()
+    assert answer.status_code == 404
+    assert answer.json() == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "no ready pod gives the metric 'tfpod_requests_per_second': "
+        "pods '*' with selector 'app=model' in namespace 'web'",
+        "reason": "NotFound",
+        "code": 404,
+    }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "v1beta2/namespaces/web/pods/*/container_cpu",
+        "v1beta2/namespaces/web/services/*/tfpod_queue_rows",
+        "v1beta2/namespaces/web/metrics/tfpod_queue_rows",
+        "v1beta2/namespaces/web/pods/*/tfpod_queue_rows/more",
+        "v1beta2/namespaces/../pods/*/tfpod_queue_rows",
+        "v1beta2/namespaces/%2e%2e/pods/*/tfpod_queue_rows",
+        "v1beta2/namespaces/a%3Fb/pods/*/tfpod_queue_rows",
+        "v1beta2/namespaces/web/pods/a,status.phase=Failed/tfpod_queue_rows",
+        "v1beta2/nodes/*/tfpod_queue_rows",
+        "v1/namespaces/web/pods/*/tfpod_queue_rows",
+        "v1beta2/",
+    ],
+)
+async def test_what_is_not_served_is_not_found_and_asks_nobody(cluster: Cluster, path: str) -> None:
+    answer = await cluster.get(f"/apis/custom.metrics.k8s.io/{path}")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound")
+    assert not cluster.api.reviews
+    assert not cluster.api.lists
+
+
+async def test_only_get_is_allowed(cluster: Cluster) -> None:
+    async with cluster.client(cluster.front_proxy) as client:
+        answer = await client.delete("/apis/custom.metrics.k8s.io", headers={"X-Remote-User": "alice"})
+    assert (answer.status_code, answer.json()["reason"]) == (405, "MethodNotAllowed")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"metricLabelSelector": "model=digits"}, "metricLabelSelector is not supported"),
+        ({"fieldSelector": "metadata.name=a"}, "fieldSelector is not supported"),
+        ({"labelSelector": "a" * 4097}, "longer than 4096"),
+        ({"labelSelector": "!!"}, "unable to parse requirement"),
+    ],
+)
+async def test_a_question_that_cannot_be_answered_is_a_bad_request(
+    cluster: Cluster, params: dict[str, str], message: str
+) -> None:
+    answer = await cluster.metric(**params)
+    assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
+    assert message in answer.json()["message"]
+
+
+async def test_an_empty_metric_selector_selects_all(cluster: Cluster) -> None:
+    """So the HPA sends it."""
+    await cluster.pod("a", FIVE)
+    assert values(await cluster.metric(labelSelector="app=model", metricLabelSelector="")) == {"a": "5"}
+
+
+async def test_many_pods_are_listed_page_by_page(cluster: Cluster) -> None:
+    answer = await cluster.pod("a", FIVE)
+    cluster.api.pods = [pod(f"p{number:03}", answer.address) for number in range(250)]
+    assert len(values(await cluster.metric())) == 250
+    assert [query.get("continue") for query in cluster.api.lists] == [None, "100", "200"]
+
+
+async def test_too_many_pods_are_a_bad_request(cluster: Cluster) -> None:
+    cluster.api.pods = [pod(f"p{number}") for number in range(kube.MAX_PODS + 1)]
+    answer = await cluster.metric()
+    assert answer.status_code == 400
+    assert "more than 1000 pods" in answer.json()["message"]
+
+
+async def test_all_metrics_of_an_instant_come_from_one_reading(cluster: Cluster) -> None:
+    server = await cluster.pod("a", "".join(f"{metric} 1\n" for metric in METRICS))
+    for metric in METRICS:
+        assert values(await cluster.metric(metric)) == {"a": "1"}
+    assert len(server.requests) == len(cluster.api.lists) == 1
+
+
+async def test_questions_at_the_same_time_share_one_reading(cluster: Cluster) -> None:
+    server = await cluster.pod("a", PodServer(0.1, page(FIVE)))
+    answers = await asyncio.gather(*(cluster.metric() for _ in range(10)))
+    assert [values(answer) for answer in answers] == [{"a": "5"}] * 10
+    assert len(server.requests) == len(cluster.api.lists) == 1
+
+
+async def test_different_selectors_share_the_reading_of_a_pod(cluster: Cluster) -> None:
+    """Or many selectors would multiply the load on the pods."""
+    server = await cluster.pod("a", FIVE, metadata={"labels": {"app": "model", "tier": "gold"}})
+    assert values(await cluster.metric(labelSelector="app=model")) == {"a": "5"}
+    assert values(await cluster.metric(labelSelector="tier=gold")) == {"a": "5"}
+    assert len(server.requests) == 1
+
+
+async def test_a_pod_with_an_ipv6_address_is_asked(cluster: Cluster) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback address")
+    async with PodServer(page(FIVE)).serving("::1") as server:
+        cluster.api.pods.append(pod("six", server.address))
+        assert values(await cluster.metric()) == {"six": "5"}
+    assert f"\r\nHost: [::1]:{server.address[1]}\r\n" in server.requests[0]
+
+
+async def test_a_pod_is_told_no_secret_and_reached_without_a_proxy(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with PodServer(page(FIVE)).serving("127.0.0.200") as proxy:
+        monkeypatch.setenv("http_proxy", "http://{}:{}".format(*proxy.address))
+        monkeypatch.setenv("ALL_PROXY", "http://{}:{}".format(*proxy.address))
+        async with aclosing(scrape.Scraper()) as scraper:
+            server = await cluster.pod("a", PodServer(page(FIVE, "200 OK\r\nSet-Cookie: a=b")))
+            for uid in ("1", "2"):  # two pods at one address, one after the other
+                where = kube.Pod(uid, "a", "http://{}:{}/metrics".format(*server.address))
+                assert (await scraper.read([where]))["a"].values == {"tfpod_requests_per_second": 5000}
+    assert not proxy.requests
+    expected = (
+        "GET /metrics HTTP/1.1\r\nHost: {}:{}\r\nAccept: text/plain\r\nAccept-Encoding: identity\r\n"
+        "Connection: close\r\nUser-Agent: tfpod-adapter\r\n\r\n"
+    ).format(*server.address)
+    assert server.requests == [expected, expected]
+
+
+async def test_reading_stops_where_the_limit_is_passed() -> None:
+    """While the body comes in, not after."""
+    given = []
+
+    async def body() -> AsyncIterator[bytes]:
+        while True:
+            given.append(b"x" * 1000)
+            yield given[-1]
+
+    with pytest.raises(ValueError, match="longer than 5000 bytes"):
+        await kube.read(httpx.Response(200, content=body()), 5000)
+    assert len(given) == 6
