@@ -12,7 +12,7 @@ from service import cpus, routes
 from service.admission import Admission, Limits, read_tokens
 from service.gpu import GpuReadings
 from service.metrics import Metrics
-from service.models import Models
+from service.models import Load, Models
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
 from service.types import Runner
@@ -24,21 +24,23 @@ _HANGS: Final = 6
 class Pod:
     """Both applications: `api` is public, `admin` has metrics and probes. Set `draining` when the end begins."""
 
-    def __init__(self, settings: Settings, version: str, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, settings: Settings, version: str, fail: Callable[[BaseException], None], load: Load | None = None
+    ) -> None:
         """Build the pod; its models are loaded once the API's lifespan begins.
 
-        `fail` is called with whatever keeps a model from being served.
+        `fail` is called with whatever keeps a model from being served; `load` makes a runner of a model's folder.
         """
         self.draining = False
         self._settings, self._fail = settings, fail
-        disable_created_metrics()  # half of the exposition, and nobody reads them
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
         metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
         self._models = Models(
             settings.model_paths(),
-            _load,
+            load or _load,
             metrics,
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,

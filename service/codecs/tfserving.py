@@ -87,7 +87,7 @@ def _decode_plain(body: bytes, signatures: Signatures) -> Call | None:
         return None
     ((name, spec),) = signature.inputs.items()
     array = jsontensor.read(request.instances or request.inputs, spec.element, len(spec.shape or ()))
-    if array is None:
+    if array is None or not array.size:
         return None
     return Call(request.signature_name, {name: jsontensor.fit(name, array, spec)}, by_row=bool(request.instances))
 

@@ -1,0 +1,355 @@
+"""A request's whole walk, over real sockets: what is right is answered, what is wrong is named, and no one else hurt."""
+
+import asyncio
+import contextlib
+import json
+import threading
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from service.app import Pod
+from service.connection import Patience
+from service.settings import Settings
+from service.types import ELEMENT_TYPES, Runner, Signature, Tensors, TensorSpec
+from tests.serving import Client, Serving, serving
+
+pytestmark = pytest.mark.anyio
+
+FLOAT = ELEMENT_TYPES[0]
+ROW = [1.0, 2.0, 3.0]
+
+
+@dataclass
+class Doubler:
+    """Doubles rows of three numbers; raises for a row with a 13, and hangs for one with a 14 until `go` is set."""
+
+    signatures: Mapping[str, Signature] = field(
+        default_factory=lambda: {
+            "serving_default": Signature(
+                {"x": TensorSpec(FLOAT, (None, 3), "x:0")}, {"y": TensorSpec(FLOAT, (None, 3), "y:0")}, "predict"
+            )
+        }
+    )
+    hanging: threading.Event = field(default_factory=threading.Event)
+    go: threading.Event = field(default_factory=threading.Event)
+
+    def run(self, signature: str, inputs: Tensors) -> Tensors:
+        x = inputs["x"].astype(np.float32)
+        if (x == 13).any():
+            raise ValueError("thirteen is not wanted\nat all")
+        if (x == 14).any():
+            self.hanging.set()
+            self.go.wait()
+        return {"y": x * 2}
+
+
+@dataclass
+class Running:
+    """A pod that serves `model`, and clients for both of its ports."""
+
+    pod: Pod
+    model: Doubler
+    api: Serving
+    http: httpx.AsyncClient
+    admin: httpx.AsyncClient
+
+    async def predict(self, *rows: list[float], **options: Any) -> httpx.Response:
+        return await self.http.post("/v1/models/m:predict", json={"instances": rows}, **options)
+
+    async def metric(self, name: str) -> float:
+        text = (await self.admin.get("/metrics")).text
+        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+@contextlib.asynccontextmanager
+async def running(tmp_path: Path, load: Any = None, **settings: Any) -> AsyncIterator[Running]:
+    (tmp_path / "1").mkdir(exist_ok=True)
+    (tmp_path / "1" / "saved_model.pb").touch()
+    model = Doubler()
+    failures: list[BaseException] = []
+    pod = Pod(Settings(models=f"m={tmp_path}", **settings), "9.9.9", failures.append, load or (lambda _: model))
+    patience = Patience(header=5.0, keep_alive=60.0, connections=1000)
+    async with (
+        serving(pod.api, patience) as api,
+        serving(pod.admin, patience) as admin,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=20) as probe,
+    ):
+        if load is None:
+            while (await probe.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.001)
+        yield Running(pod, model, api, client, probe)
+        model.go.set()
+    assert not failures
+
+
+def oip(data: Any = ROW, shape: Any = (1, 3), datatype: str = "FP32", name: str = "x") -> dict[str, Any]:
+    return {"id": "7", "inputs": [{"name": name, "shape": list(shape), "datatype": datatype, "data": data}]}
+
+
+# What is right
+
+
+async def test_predicts_by_row_and_by_column(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        assert (await pod.predict(ROW, [0, 0, 1])).json() == {"predictions": [[2.0, 4.0, 6.0], [0.0, 0.0, 2.0]]}
+        answer = await pod.http.post("/v1/models/m/versions/1:predict", json={"inputs": {"x": [ROW]}})
+        assert answer.json() == {"outputs": [[2.0, 4.0, 6.0]]}
+        assert answer.headers["content-type"] == "application/json"
+
+
+async def test_infers(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        expected = {
+            "model_name": "m",
+            "model_version": "1",
+            "id": "7",
+            "outputs": [{"name": "y", "shape": [1, 3], "datatype": "FP32", "data": [2.0, 4.0, 6.0]}],
+        }
+        assert (await pod.http.post("/v2/models/m/infer", json=oip())).json() == expected
+        assert (await pod.http.post("/v2/models/m/versions/1/infer", json=oip([ROW]))).json() == expected
+
+
+async def test_tells_of_the_model_in_both_protocols(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        for path in ("/v1/models/m", "/v1/models/m/versions/1"):
+            (version,) = (await pod.http.get(path)).json()["model_version_status"]
+            assert (version["version"], version["state"]) == ("1", "AVAILABLE")
+        metadata = (await pod.http.get("/v1/models/m/metadata")).json()
+        assert metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["x"]["name"] == "x:0"
+        assert (await pod.http.get("/v2")).json() == {"name": "tfpod", "version": "9.9.9", "extensions": []}
+        assert (await pod.http.get("/v2/models/m")).json()["inputs"] == [
+            {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
+        ]
+        assert (await pod.http.get("/v2/models/m/ready")).json() == {"name": "m", "ready": True}
+        assert (await pod.http.get("/v2/health/ready")).json() == {"ready": True}
+        assert (await pod.http.get("/v2/health/live")).json() == {"live": True}
+        assert (await pod.http.get("/")).json() == {"name": "tfpod", "version": "9.9.9", "models": ["m"]}
+
+
+async def test_large_requests_are_answered_like_small_ones(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        rows = np.random.default_rng(1).integers(20, 99, (4000, 3)).tolist()
+        answer = await pod.http.post("/v1/models/m:predict", content=json.dumps({"instances": rows}, indent=20))
+        assert answer.json()["predictions"] == (np.array(rows) * 2).tolist()
+
+
+# What is wrong
+
+WRONG: list[tuple[str, Any, int, str]] = [
+    ("v1", b"", 400, "document is empty"),
+    ("v1", b'{"instances": [[1, 2', 400, "JSON Parse error"),
+    ("v1", b"[1]", 400, "Is not object"),
+    ("v1", b"{}", 400, "Missing 'inputs' or 'instances' key"),
+    ("v1", b"\xff\xfe", 400, "UTF-8"),
+    ("v1", b"[" * 100_000, 400, "nested too deeply"),
+    ("v1", {"instances": []}, 400, "No values in 'instances' array"),
+    ("v1", {"instances": [["a", "b", "c"]]}, 400, "Type: String is not of expected type: float"),
+    ("v1", {"instances": [[True, 2, 3]]}, 400, "Type: Boolean"),
+    ("v1", {"instances": [[1, 2]]}, 400, "expected [-1, 3]"),
+    ("v1", {"instances": [1]}, 400, "expected [-1, 3]"),
+    ("v1", {"instances": [[1, 2, 3], [1, 2]]}, 400, "unexpected size"),
+    ("v1", {"instances": [ROW], "inputs": [ROW]}, 400, "only one of"),
+    ("v1", {"instances": [ROW], "signature_name": "no"}, 400, 'name: "no" not found'),
+    ("v1", {"instances": [ROW], "signature_name": 1}, 400, "must be a string"),
+    ("v1", {"instances": [{"z": ROW}]}, 400, "keys must be equal to: x"),
+    ("v1", {"instances": [ROW] * 5000}, 413, "5000 rows"),
+    ("v1", {"instances": [[13, 1, 1]]}, 500, "thirteen is not wanted"),
+    ("v2", b"", 400, "document is empty"),
+    ("v2", b'{"inputs": [', 400, "JSON Parse error"),
+    ("v2", b"[]", 400, "not an infer request"),
+    ("v2", {"inputs": []}, 400, "expected x"),
+    ("v2", oip(name="z"), 400, "expected x"),
+    ("v2", oip(datatype="INT32"), 400, "expected FP32"),
+    ("v2", oip(shape=(2, 3)), 400, "do not fill the shape"),
+    ("v2", oip(shape=(-1, 3)), 400, "negative"),
+    ("v2", oip(shape=(10**12, 3)), 400, "do not fill the shape"),
+    ("v2", oip(["a", "b", "c"]), 400, "String"),
+    ("v2", oip([], (0, 3)), 400, "no rows"),
+    ("v2", oip() | {"outputs": [{"name": "z"}]}, 400, "no output 'z'"),
+    ("v2", oip([13, 1, 1]), 500, "thirteen is not wanted"),
+]
+PATHS = {"v1": "/v1/models/m:predict", "v2": "/v2/models/m/infer"}
+
+
+@pytest.mark.parametrize(("protocol", "body", "status", "text"), WRONG)
+async def test_a_wrong_request_is_named(tmp_path: Path, protocol: str, body: Any, status: int, text: str) -> None:
+    async with running(tmp_path) as pod:
+        content = body if isinstance(body, bytes) else json.dumps(body)
+        answer = await pod.http.post(PATHS[protocol], content=content)
+        assert answer.status_code == status
+        assert text in answer.json()["error"]
+        assert "\n" not in answer.json()["error"]
+        assert (await pod.predict(ROW)).status_code == 200
+        assert await pod.metric("tfpod_queue_rows") == await pod.metric("tfpod_inflight_requests") == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "text"),
+    [
+        ("POST", "/v1/models/no:predict", 404, "Latest(no)"),
+        ("POST", "/v1/models/m/versions/2:predict", 404, "Specific(m, 2)"),
+        ("POST", "/v1/models/m/versions/x:predict", 404, "Malformed request: POST"),
+        ("POST", "/v1/models/m/classify", 404, "Malformed request: POST /v1/models/m/classify"),
+        ("GET", "/v2/models/m/infer", 405, "Method Not Allowed"),
+        ("GET", "/v1/models/no", 404, "Latest(no)"),
+        ("POST", "/v2/models/no/infer", 404, "Latest(no)"),
+        ("GET", "/v2/models/no", 404, "Latest(no)"),
+        ("POST", "/v2/models/m", 405, "Method Not Allowed"),
+        ("DELETE", "/", 405, "Method Not Allowed"),
+        ("GET", "/nowhere", 404, "Malformed request: GET /nowhere"),
+        ("GET", "/metrics", 404, "Malformed"),
+    ],
+)
+async def test_what_is_not_there_is_named(tmp_path: Path, method: str, path: str, status: int, text: str) -> None:
+    async with running(tmp_path) as pod:
+        answer = await pod.http.request(method, path)
+        assert answer.status_code == status
+        assert text in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Encoding": "gzip"}, {"Inference-Header-Content-Length": "10"}, {"Content-Encoding": "x"}]
+)
+async def test_forms_that_are_not_spoken_are_refused(tmp_path: Path, headers: dict[str, str]) -> None:
+    async with running(tmp_path) as pod:
+        assert (await pod.predict(ROW, headers=headers)).status_code == 415
+
+
+async def raw(pod: Running) -> Client:
+    return await pod.api.connect()
+
+
+def request(body: bytes, *headers: bytes) -> bytes:
+    return b"\r\n".join([b"POST /v1/models/m:predict HTTP/1.1", b"Host: m", *headers, b"", body])
+
+
+BODY = json.dumps({"instances": [ROW]}).encode()
+
+
+async def test_a_body_shorter_than_declared_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    async with running(tmp_path, request_timeout=0.2) as pod:
+        client = await raw(pod)
+        status, _, body = await client.ask(request(BODY, b"Content-Length: %d" % (len(BODY) + 5)))
+        assert status == 408
+        assert b"did not arrive in time" in body
+
+
+async def test_a_body_longer_than_declared_is_taken_for_another_request(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        client = await raw(pod)
+        await client.send(request(BODY + b"}]}\r\n\r\n", b"Content-Length: %d" % len(BODY)))
+        statuses = [(await client.answer())[0]]
+        assert statuses in ([200], [400])
+        assert (await pod.predict(ROW)).status_code == 200
+
+
+async def test_a_body_of_no_declared_length_is_no_body(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        assert (await (await raw(pod)).ask(request(b"")))[0] == 400
+
+
+async def test_a_chunked_body_is_a_body(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:3], BODY[3:])) + b"0\r\n\r\n"
+        assert (await (await raw(pod)).ask(request(chunks, b"Transfer-Encoding: chunked")))[0] == 200
+
+
+async def test_a_body_declared_too_long_is_refused_before_it_comes(tmp_path: Path) -> None:
+    async with running(tmp_path, max_body_bytes=100) as pod:
+        status, _, body = await (await raw(pod)).ask(request(b"", b"Content-Length: 101", b"Expect: 100-continue"))
+        assert (status, body) == (413, b'{"error":"the body is longer than 100 bytes"}')
+
+
+async def test_a_client_that_awaits_100_continue_gets_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        client = await raw(pod)
+        await client.send(request(b"", b"Content-Length: %d" % len(BODY), b"Expect: 100-continue"))
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+        assert (await client.ask(BODY))[0] == 200
+
+
+# Bad days
+
+
+async def test_a_row_on_which_the_model_fails_harms_no_neighbour(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        rows = [[float(number)] * 3 for number in range(10, 20) if number != 14]
+        statuses = [answer.status_code for answer in await asyncio.gather(*map(pod.predict, rows))]
+        assert statuses == [500 if row[0] == 13 else 200 for row in rows]
+
+
+async def test_a_model_that_hangs_is_noticed_and_its_callers_are_told(tmp_path: Path) -> None:
+    async with running(tmp_path, request_timeout=0.1, max_queue_rows=2, max_batch_rows=1) as pod:
+        answers = [asyncio.create_task(pod.predict([14.0, 0, 0]))]
+        await asyncio.to_thread(pod.model.hanging.wait)
+        answers += [asyncio.create_task(pod.predict(ROW)) for _ in range(5)]
+        statuses = sorted([(await answer).status_code for answer in answers])
+        assert statuses == [429, 429, 429, 504, 504, 504]
+        assert await pod.metric("tfpod_queue_rows") == 0
+        while (await pod.admin.get("/livez")).status_code == 200:
+            await asyncio.sleep(0.02)
+        assert (await pod.http.get("/v1/models/m")).status_code == 200
+        pod.model.go.set()
+        while (await pod.predict(ROW)).status_code != 200:
+            await asyncio.sleep(0.01)
+        assert (await pod.admin.get("/livez")).status_code == 200
+
+
+async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> None:
+    let = threading.Event()
+
+    def load(_: Path) -> Runner:
+        let.wait()
+        return Doubler()
+
+    async with running(tmp_path, load) as pod:
+        answer = await pod.predict(ROW)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert "being loaded" in answer.json()["error"]
+        assert (await pod.http.get("/v1/models/m")).json()["model_version_status"][0]["state"] == "LOADING"
+        assert (await pod.http.get("/v2/health/ready")).status_code == 503
+        assert (await pod.http.get("/v2/health/live")).status_code == 200
+        assert (await pod.http.get("/v2/models/m/ready")).status_code == 503
+        assert (await pod.admin.get("/readyz")).status_code == 503
+        assert (await pod.admin.get("/livez")).status_code == 200
+        let.set()
+        while (await pod.admin.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.001)
+        assert (await pod.predict(ROW)).status_code == 200
+
+
+async def test_a_pod_that_ends_is_unready_and_goes_on_serving(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        pod.pod.draining = True
+        ready = await pod.admin.get("/readyz")
+        assert (ready.status_code, ready.text) == (503, "draining")
+        assert (await pod.admin.get("/livez")).status_code == 200
+        assert (await pod.predict(ROW)).status_code == 200
+
+
+async def test_arrivals_are_counted_for_scaling_and_other_requests_are_not(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        for _ in range(30):
+            await pod.predict(ROW)
+            await pod.http.get("/v1/models/m")
+        assert await pod.metric("tfpod_requests_per_second") == 2.0
+        assert await pod.metric('tfpod_requests_total{route="tfserving_predict"}') == 30
+
+
+async def test_tokens_close_all_but_what_is_open(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("secret")
+    async with running(tmp_path, tokens_file=str(tokens)) as pod:
+        for path in ("/", "/v2/health/live", "/v2/health/ready"):
+            assert (await pod.http.get(path)).status_code == 200
+        for path in ("/v1/models/m", "/v2", "/v2/models/m", "/nowhere"):
+            assert (await pod.http.get(path)).status_code == 401
+        assert (await pod.predict(ROW)).status_code == 401
+        assert (await pod.predict(ROW, headers={"Authorization": "Bearer secret"})).status_code == 200
