@@ -31,15 +31,19 @@ def run(*args: str | Path) -> str:
 
 
 def sets(values: Iterable[str]) -> list[str]:
-    """Return `--set` options; a value beginning with `json:` is set as JSON."""
-    return [f"--set-json={v.removeprefix('json:')}" if v.startswith("json:") else f"--set={v}" for v in values]
+    """Return helm's options for values like `gpu.count=1`; those beginning with `json:` or `text:` are read as such."""
+    options = {"json": "--set-json", "text": "--set-string"}
+    parts = (value.partition(":") for value in values)
+    return [
+        f"{options[kind]}={rest}" if kind in options else f"--set={kind}{colon}{rest}" for kind, colon, rest in parts
+    ]
 
 
 _run_once = cache(run)
 
 
 def render(*values: str, chart: Path = CHART, release: str = "demo", options: Iterable[str] = ()) -> list[Manifest]:
-    """Return the chart's objects for values like `gpu.count=1`."""
+    """Return the chart's objects for values as in `sets`."""
     output = _run_once("template", release, chart, "--namespace", "apps", *options, *sets(values))
     return [manifest for manifest in yaml.safe_load_all(output) if manifest]
 

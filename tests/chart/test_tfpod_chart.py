@@ -240,3 +240,19 @@ def test_it_works_as_a_part_of_another_chart(tmp_path: Path) -> None:
     shutil.copytree(helm.CHART, tmp_path / "charts/tfpod")
     assert {"APIService", "HorizontalPodAutoscaler"} <= helm.kinds(helm.render(chart=tmp_path))
     assert helm.render("tfpod.enabled=false", chart=tmp_path) == []
+
+
+def test_names_that_look_like_numbers_stay_text() -> None:
+    given = ["text:model.name=7", "text:model.existingClaim=8", "text:auth.existingSecret=9"]
+    manifests = helm.render(*given, release="123")
+    pods = helm.pods(manifests)
+    labels = [manifest["metadata"].get("labels", {}) for manifest in [*manifests, *pods.values()]]
+    texts = [value for mapping in [*labels, *map(helm.environment, pods.values())] for value in mapping.values()]
+    volumes = {volume["name"]: volume for volume in pods["Deployment/123-tfpod"]["spec"]["volumes"]}
+    texts += [volumes["models"]["persistentVolumeClaim"]["claimName"], volumes["tokens"]["secret"]["secretName"]]
+    assert {type(text) for text in texts} == {str}
+    assert texts[-2:] == ["8", "9"]
+
+
+def test_a_deployment_that_is_recreated_has_no_rolling_rules() -> None:
+    assert helm.one(helm.render("strategy.type=Recreate"), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}

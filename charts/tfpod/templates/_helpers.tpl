@@ -15,7 +15,7 @@ helm.sh/chart: {{ printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" 
 {{- /* Labels that select pods. The component keeps test pods and the adapter's out of the Service and the HPA. */}}
 {{- define "tfpod.selector" -}}
 app.kubernetes.io/name: tfpod
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 

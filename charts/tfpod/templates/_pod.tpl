@@ -1,7 +1,7 @@
 {{- /* The server pod, restricted Pod Security throughout. */}}
 {{- define "tfpod.podSpec" -}}
 {{- $tokenSecret := include "tfpod.tokenSecret" . -}}
-serviceAccountName: {{ include "tfpod.serviceAccountName" . }}
+serviceAccountName: {{ include "tfpod.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 # A Service called tfpod would inject TFPOD_PORT=tcp://…, which the pod would take for its own setting.
 enableServiceLinks: false
@@ -10,10 +10,10 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
@@ -76,13 +76,13 @@ volumes:
   {{- with .Values.model.existingClaim }}
   - name: models
     persistentVolumeClaim:
-      claimName: {{ . }}
+      claimName: {{ . | quote }}
       readOnly: true
   {{- end }}
   {{- with $tokenSecret }}
   - name: tokens
     secret:
-      secretName: {{ . }}
+      secretName: {{ . | quote }}
       defaultMode: 0440
       items:
         - key: tokens

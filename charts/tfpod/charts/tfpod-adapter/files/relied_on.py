@@ -13,10 +13,10 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ADVICE = """\
 Not uninstalled: the metrics adapter of release {release} serves the whole cluster, and these HPAs rely on it:
   {others}
-To remove it all the same, uninstall those first, or hand it over:
+To remove it all the same, uninstall those first, or hand it over: run
   helm uninstall {release} -n {namespace} --no-hooks
-  helm upgrade one of the others at once: it installs the adapter anew; until then their number of pods stands still
-To keep it (Helm has marked the release as uninstalling by now):
+and at once `helm upgrade` one of the others, which installs the adapter anew; until then they keep the size they have.
+To keep it, which Helm has marked as uninstalling by now: run
   helm rollback {release} -n {namespace}
 """
 

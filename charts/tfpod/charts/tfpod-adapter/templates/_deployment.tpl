@@ -69,7 +69,7 @@ spec:
       volumes:
         - name: tls
           secret:
-            secretName: {{ include "tfpod-adapter.tlsSecret" . }}
+            secretName: {{ include "tfpod-adapter.tlsSecret" . | quote }}
             defaultMode: 0440
         - name: tmp
           emptyDir:

@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "tfpod-adapter-%s" .Chart.Version | replace "+" "_" }}
 {{- /* Labels of pods; call with (list $ COMPONENT). */}}
 {{- define "tfpod-adapter.selector" -}}
 app.kubernetes.io/name: tfpod-adapter
-app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/instance: {{ (index . 0).Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 

@@ -67,5 +67,5 @@ subjects:
 {{- define "tfpod-adapter.subject" -}}
 - kind: ServiceAccount
   name: {{ include "tfpod-adapter.name" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}

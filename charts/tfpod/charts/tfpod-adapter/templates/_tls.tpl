@@ -98,7 +98,7 @@ spec:
   versionPriority: {{ $priority }}
   service:
     name: {{ include "tfpod-adapter.name" $ }}
-    namespace: {{ $.Release.Namespace }}
+    namespace: {{ $.Release.Namespace | quote }}
   {{- with $caBundle }}
   {{ . }}
   {{- end }}

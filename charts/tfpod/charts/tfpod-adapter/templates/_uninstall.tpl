@@ -34,7 +34,7 @@ roleRef:
 subjects:
   - kind: ServiceAccount
     name: {{ $name }}
-    namespace: {{ .Release.Namespace }}
+    namespace: {{ .Release.Namespace | quote }}
 ---
 apiVersion: batch/v1
 kind: Job
@@ -68,9 +68,9 @@ spec:
               {{- .Files.Get "files/relied_on.py" | nindent 14 }}
           env:
             - name: RELEASE
-              value: {{ .Release.Name }}
+              value: {{ .Release.Name | quote }}
             - name: NAMESPACE
-              value: {{ .Release.Namespace }}
+              value: {{ .Release.Namespace | quote }}
           resources:
             {{- toYaml .Values.resources | nindent 12 }}
           securityContext:
