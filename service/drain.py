@@ -63,6 +63,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
+        self._stopping = asyncio.Event()
 
     @property
     def draining(self) -> bool:
@@ -83,8 +84,16 @@ class Server(uvicorn.Server):
         asyncio.get_running_loop().call_later(self._drain.delay, self.stop)
 
     def stop(self) -> None:
-        """Close the listener within a tick, and finish what is in flight."""
+        """Close the listener, and finish what is in flight."""
         self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until `stop`; uvicorn's own loop looks ten times a second."""
+        while not self._stopping.is_set():
+            await self.on_tick(0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Take in what waits at the listener, close it, and finish; uvicorn calls this when `should_exit` is seen."""

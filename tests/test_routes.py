@@ -1,4 +1,4 @@
-"""A request's whole walk, over real sockets: what is right is answered, what is wrong is named, and no one else hurt."""
+"""A request's whole walk, over real sockets: right is answered, wrong is named, nobody else is hurt."""
 
 import asyncio
 import contextlib

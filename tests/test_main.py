@@ -1,0 +1,150 @@
+"""The program itself, started as users start it."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DIGITS = ROOT / "models" / "digits"
+
+
+class Program:
+    """`python -m service` with settings, on free ports."""
+
+    def __init__(self, *options: str, **settings: str) -> None:
+        ports = {"TFPOD_PORT": "0", "TFPOD_ADMIN_PORT": "0", "TFPOD_HOST": "127.0.0.1"}
+        plain = {key: value for key, value in os.environ.items() if not key.startswith("TFPOD_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", *options],
+            cwd=ROOT,
+            env=plain | ports | settings,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[dict[str, Any]] = []
+
+    def line(self, message: str) -> dict[str, Any]:
+        """Return the log line with `message`; read on until it comes."""
+        assert self.process.stderr
+        while True:
+            text = self.process.stderr.readline()
+            assert text, f"ended without {message!r}: {self.lines}"
+            self.lines.append(json.loads(text))
+            if self.lines[-1]["message"] == message:
+                return self.lines[-1]
+
+    def urls(self) -> tuple[str, str]:
+        """Return the addresses of the API and of the admin port."""
+        first, second = self.line("listening"), self.line("listening")
+        return f"http://127.0.0.1:{first['port']}", f"http://127.0.0.1:{second['port']}"
+
+    def end(self, sign: int = signal.SIGTERM) -> int:
+        """Send the signal; return the exit status."""
+        self.process.send_signal(sign)
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def program(*options: str, **settings: str) -> Iterator[Program]:
+    started = Program(*options, **settings)
+    try:
+        yield started
+    finally:
+        started.process.kill()
+        started.process.communicate()
+
+
+def get(url: str, body: bytes | None = None) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url, body, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def until_ready(admin: str) -> None:
+    while get(f"{admin}/readyz")[0] != 200:
+        time.sleep(0.05)
+
+
+def test_serves_a_real_digit_and_ends_when_told() -> None:
+    with program("--drain-delay", "0.2") as pod:
+        api, admin = pod.urls()
+        until_ready(admin)
+        status, text = get(f"{api}/v1/models/digits:predict", (DIGITS / "sample.json").read_bytes())
+        (row,) = json.loads(text)["predictions"]
+        assert status == 200
+        assert row.index(max(row)) == label()
+        metrics = get(f"{admin}/metrics")[1]
+        assert "tfpod_requests_per_second 0.0666" in metrics
+        assert "tfpod_gpu_utilization_percent" not in metrics
+        assert pod.end() == 0
+        assert pod.lines[-1]["message"] in {"model is ready", "draining"}
+
+
+def label() -> int:
+    """Return the sample's class as the README tells it."""
+    found = re.search(r"sample\.json.*?\b(\d)\b", (DIGITS / "README.md").read_text(), re.DOTALL)
+    assert found
+    return int(found.group(1))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_ends_at_once_while_it_still_loads(sign: int) -> None:
+    with program("--drain-delay=0", "--drain-timeout=0") as pod:
+        pod.urls()
+        assert pod.end(sign) == 0
+
+
+def test_all_faults_of_the_settings_are_told_at_once() -> None:
+    with program("--port=x", TFPOD_MAX_INFLIGHT="0", TFPOD_MODELS="digits", TFPOD_TYPO="1") as pod:
+        assert pod.process.wait(60) == 2
+        assert pod.process.stderr
+        faults = pod.process.stderr.read()
+        for name in ("TFPOD_PORT", "TFPOD_MAX_INFLIGHT", "TFPOD_TYPO"):
+            assert f"{name}: " in faults
+
+
+def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting() -> None:
+    foreign = {
+        "TFPOD_PORT": "tcp://10.96.0.7:8000",
+        "TFPOD_PORT_8000_TCP_ADDR": "10.96.0.7",
+        "TFPOD_SERVICE_HOST": "10.96.0.7",
+        "TFPOD_DEMO_SERVICE_PORT_HTTP": "80",
+        "TFPOD_ADAPTER_PORT": "6443",
+    }
+    with program("--port=0", "--drain-delay=0", **foreign) as pod:
+        pod.urls()
+        assert pod.end() == 0
+
+
+def test_a_port_in_use_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, program(TFPOD_PORT=str(taken.getsockname()[1])) as pod:
+        assert "in use" in pod.line("cannot serve")["reason"]
+        assert pod.process.wait(60) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"broken"])
+def test_a_model_that_cannot_be_loaded_ends_the_pod(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").write_bytes(content)
+    with program(TFPOD_MODELS=f"speech={tmp_path}") as pod:
+        reason = pod.line("a model cannot be served")["reason"]
+        assert "speech" in reason
+        assert str(tmp_path) in reason
+        assert pod.process.wait(60) == 1
