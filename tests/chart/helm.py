@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster.host import CACHE
+
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/tfpod"
 ADAPTER = ROOT / "charts/tfpod-adapter"
@@ -20,8 +22,7 @@ Manifest = dict[str, Any]
 
 def binary() -> str:
     """Return helm: $HELM, the one on PATH, or the test cluster's; skip the test without one."""
-    built = Path(os.environ.get("CLUSTER_CACHE", Path.home() / ".cache/tfpod-cluster")) / "bin"
-    found = os.environ.get("HELM") or shutil.which("helm") or shutil.which("helm", path=built)
+    found = os.environ.get("HELM") or shutil.which("helm") or shutil.which("helm", path=CACHE / "bin")
     return found or pytest.skip("helm is not installed: neither $HELM nor on PATH nor built for the test cluster")
 
 

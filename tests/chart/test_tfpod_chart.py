@@ -11,8 +11,6 @@ import yaml
 from service.settings import Settings, read
 from tests.chart import helm
 
-GPU = "tfpod_gpu_utilization_percent"
-RATE = "tfpod_requests_per_second"
 EVERYTHING = [
     "auth.tokens={one,two}",
     "ingress.enabled=true",
@@ -121,95 +119,11 @@ def test_probes_use_the_admin_port_and_wait_as_long_as_the_model_may_load() -> N
     assert probes[0]["periodSeconds"] * probes[0]["failureThreshold"] == 600
 
 
-@pytest.mark.parametrize(
-    ("values", "metrics"),
-    [
-        ([], {RATE: "100"}),
-        (["gpu.count=1"], {RATE: "100", GPU: "60"}),
-        (["gpu.count=2", "gpu.resourceName=amd.com/gpu"], {RATE: "100", GPU: "60"}),
-        (['json:resources.limits={"nvidia.com/gpu": 1}'], {RATE: "100", GPU: "60"}),
-        (["gpu.count=1", "autoscaling.gpuUtilization=null"], {RATE: "100"}),
-        (["gpu.count=1", "autoscaling.requestsPerSecond=null"], {GPU: "60"}),
-        (["autoscaling.forceGpuMetric=true"], {RATE: "100", GPU: "60"}),
-        (["autoscaling.requestsPerSecond=2.5"], {RATE: "2.5"}),
-    ],
-)
-def test_the_hpa_asks_for_the_gpu_exactly_when_the_pods_have_one(values: list[str], metrics: dict[str, str]) -> None:
-    hpa = helm.one(helm.render(*values), "HorizontalPodAutoscaler")
-    pods = [metric["pods"] for metric in hpa["spec"]["metrics"]]
-    assert {pod["metric"]["name"]: pod["target"]["averageValue"] for pod in pods} == metrics
-    assert {pod["target"]["type"] for pod in pods} == {"AverageValue"}
-
-
 def test_a_gpu_is_a_limit_beside_the_others_and_tolerated() -> None:
     spec = server("gpu.count=2", "tolerations[0].key=mine", "tolerations[0].operator=Exists")["spec"]
     limits = spec["containers"][0]["resources"]["limits"]
     assert limits == {"cpu": "2", "memory": "2Gi", "nvidia.com/gpu": 2}
     assert [toleration["key"] for toleration in spec["tolerations"]] == ["mine", "nvidia.com/gpu"]
-
-
-def test_the_hpa_grows_at_once_and_shrinks_slowly_unless_told_otherwise() -> None:
-    def behavior(*values: str) -> Any:
-        return helm.one(helm.render(*values), "HorizontalPodAutoscaler")["spec"]["behavior"]
-
-    assert behavior()["scaleUp"]["stabilizationWindowSeconds"] == 0
-    assert behavior()["scaleDown"]["stabilizationWindowSeconds"] == 300
-    changed = behavior(
-        "autoscaling.behavior.scaleDown.stabilizationWindowSeconds=60", "autoscaling.behavior.scaleUp=null"
-    )
-    assert changed["scaleDown"]["stabilizationWindowSeconds"] == 60
-    assert "scaleUp" not in changed
-
-
-@pytest.mark.parametrize(
-    ("values", "replicas", "hpa"),
-    [
-        ([], None, True),
-        (["autoscaling.metricsSource=prometheus-adapter"], None, True),
-        (["autoscaling.metricsSource=none"], None, False),
-        (["autoscaling.enabled=false", "replicas=3"], 3, False),
-    ],
-)
-def test_replicas_are_stated_only_where_nothing_else_scales(values: list[str], replicas: int | None, hpa: bool) -> None:
-    manifests = helm.render(*values)
-    assert helm.one(manifests, "Deployment")["spec"].get("replicas") == replicas
-    assert ("HorizontalPodAutoscaler" in helm.kinds(manifests)) is hpa
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "autoscaling.metricsSource=prometheus-adapter",
-        "autoscaling.metricsSource=none",
-        "autoscaling.enabled=false",
-        "adapter.enabled=false",
-    ],
-)
-def test_the_adapter_is_left_out_where_nobody_asks_it(value: str) -> None:
-    manifests = helm.render(value)
-    assert not [m for m in manifests if "adapter" in m["metadata"]["name"]]
-    assert "APIService" not in helm.kinds(manifests)
-
-
-def test_a_rollout_takes_no_pod_away_before_its_successor_is_ready() -> None:
-    strategy = helm.one(helm.render(), "Deployment")["spec"]["strategy"]
-    assert strategy["rollingUpdate"]["maxUnavailable"] == 0
-
-
-@pytest.mark.parametrize(
-    ("values", "made"),
-    [
-        ([], True),
-        (["autoscaling.minReplicas=1", "autoscaling.maxReplicas=1"], False),
-        (["autoscaling.enabled=false"], False),
-        (["autoscaling.enabled=false", "replicas=2"], True),
-        (["podDisruptionBudget.enabled=false"], False),
-    ],
-)
-def test_a_disruption_budget_is_made_where_there_can_be_two_pods(values: list[str], made: bool) -> None:
-    manifests = [m for m in helm.render(*values, "adapter.enabled=false") if m["kind"] == "PodDisruptionBudget"]
-    assert bool(manifests) is made
-    assert all(m["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for m in manifests)
 
 
 def test_pods_spread_over_nodes_by_default_and_as_told() -> None:
@@ -252,7 +166,3 @@ def test_names_that_look_like_numbers_stay_text() -> None:
     texts += [volumes["models"]["persistentVolumeClaim"]["claimName"], volumes["tokens"]["secret"]["secretName"]]
     assert {type(text) for text in texts} == {str}
     assert texts[-2:] == ["8", "9"]
-
-
-def test_a_deployment_that_is_recreated_has_no_rolling_rules() -> None:
-    assert helm.one(helm.render("strategy.type=Recreate"), "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
