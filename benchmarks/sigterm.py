@@ -14,7 +14,7 @@ import sys
 from collections import Counter
 
 from benchmarks.client import Connection, LostError, Target, post
-from benchmarks.pod import DIGIT, PREDICT, Pod
+from benchmarks.programs import pod
 
 _DRAIN_DELAY = 1.0  # seconds that the pod listens on after SIGTERM; the default, 5, would only take longer
 _ROUTED = 0.8  # seconds after SIGTERM until a proxy has stopped sending new connections
@@ -52,20 +52,20 @@ class _Clients:
 
 async def run(connections: int) -> tuple[Counter[str], float]:
     """Start a pod, load it, signal it, and return the counts and the seconds that it took to end."""
-    async with Pod({"TFPOD_DRAIN_DELAY": str(_DRAIN_DELAY)}) as pod:
-        clients = _Clients(post(f"{pod.url}{PREDICT}", DIGIT))
+    async with pod({"TFPOD_DRAIN_DELAY": str(_DRAIN_DELAY)}) as program:
+        clients = _Clients(post(program.url, program.body))
         clock = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as tasks:
             for _ in range(connections):
                 tasks.create_task(clients.one())
             await asyncio.sleep(1)
-            pod.process.send_signal(signal.SIGTERM)
+            program.process.send_signal(signal.SIGTERM)
             clients.signalled = True
             start = clock()
             await asyncio.sleep(_ROUTED)
             clients.routed = False
-        await pod.process.wait()
-        clients.counts["exit status"] += pod.process.returncode != 0
+        await program.process.wait()
+        clients.counts["exit status"] += program.process.returncode != 0
         return clients.counts, clock() - start
 
 

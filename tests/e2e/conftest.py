@@ -11,7 +11,6 @@ import pytest
 from tests.e2e.release import Images, provide
 from tests.e2e.target import Target
 
-
 _FIGURES = pytest.StashKey[dict[str, object]]()
 
 

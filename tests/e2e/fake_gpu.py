@@ -27,6 +27,11 @@ class FakeGpus(AbstractContextManager["FakeGpus"]):
         self._namespace = f"{release}-e2e"
         self._played = 0
 
+    @staticmethod
+    def possible() -> bool:
+        """Tell whether this machine can compile the library."""
+        return fake_nvml.compiler() is not None
+
     @property
     def values(self) -> dict[str, Any]:
         """The chart's values that give the pods these GPUs."""

@@ -13,7 +13,7 @@ import yaml
 
 from tests.cluster.host import REPOSITORY
 from tests.cluster.images import load
-from tests.e2e.target import Target
+from tests.e2e.target import CommandError, Target
 
 TOKEN = "a-token-of-the-end-to-end-tests"
 CHART = "charts/tfpod"
@@ -69,11 +69,16 @@ class Release(AbstractContextManager["Release"]):
         self._overrides = overrides or {}
 
     def __enter__(self) -> Self:
-        """Install into a namespace of restricted Pod Security, and return when every pod is ready."""
+        """Install into a fresh namespace of restricted Pod Security, and return when every pod is ready."""
         namespace = yaml.safe_load((REPOSITORY / "k8s/namespace.yaml").read_text())
         namespace["metadata"]["name"] = self.namespace
         self.target.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(namespace))
-        self.apply()
+        try:
+            self.apply()
+        except CommandError as error:
+            error.add_note(self._describe())
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,6 +94,15 @@ class Release(AbstractContextManager["Release"]):
         return self.target.helm(
             "upgrade", "--install", self.name, CHART, *options, *given, stdin=json.dumps(self._values)
         )
+
+    def _describe(self) -> str:
+        """Tell what a person would look at first when an installation fails."""
+        commands = (
+            "get pods --output=wide",
+            "get events --sort-by=.lastTimestamp",
+            f"logs --prefix --tail=20 --selector={self.selector}",
+        )
+        return "\n".join(self.kubectl(*command.split()) for command in commands)
 
     @property
     def full_name(self) -> str:
