@@ -1,7 +1,6 @@
 """Which models are served, and from which version; each is loaded and warmed before it is called ready."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import functools
 import logging
@@ -11,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,12 +18,14 @@ from service.batcher import Batcher
 from service.errors import NotFound, NotReady
 from service.metrics import Metrics
 from service.types import Runner, Signature, Signatures, Tensors
+from service.worker import one_line
 
 T = TypeVar("T")
 Load = Callable[[Path], Runner]
 
 _log = logging.getLogger("tfpod.models")
 _VERSION: Final = re.compile(r"[0-9]{1,18}")
+_SAVED_MODEL: Final = "saved_model.pb"
 
 
 class ModelError(Exception):
@@ -49,6 +50,7 @@ class Models:
     ) -> None:
         self._paths, self._load, self._metrics = paths, load, metrics
         self._max_batch_rows, self._max_queue_rows = max_batch_rows, max_queue_rows
+        self._found: dict[str, _Version] = {}
         self._ready: dict[str, Model] = {}
         metrics.watch("tfpod_queue_rows", lambda: sum(m.batcher.queue_rows for m in self._ready.values()))
         metrics.watch("tfpod_model_busy_percent", self._busy_percent)
@@ -71,38 +73,41 @@ class Models:
         """Return the model. Raises NotFound if it, or that version, is not served; NotReady while it is loaded."""
         if name not in self._paths:
             raise NotFound(f"Servable not found for request: Latest({name})")
+        found = self._found.get(name)
+        if found and version not in (None, int(found.name)):
+            raise NotFound(f"Servable not found for request: Specific({name}, {version})")
         if name not in self._ready:
             raise NotReady(f"model {name!r} is being loaded")
-        model = self._ready[name]
-        if version is not None and version != int(model.version):
-            raise NotFound(f"Servable not found for request: Specific({name}, {version})")
-        return model
+        return self._ready[name]
 
     def state(self, name: str, version: int | None = None) -> tuple[str, str]:
-        """Return (version, state in TensorFlow Serving's words) of a model. Raises NotFound."""
+        """Return (version, state in TensorFlow Serving's words) of a model; unknown is version 0. Raises NotFound."""
         try:
             return self.get(name, version).version, "AVAILABLE"
         except NotReady:
-            return str(version or 0), "LOADING"
+            found = self._found.get(name)
+            return found.name if found else str(version or 0), "LOADING"
 
     async def load(self) -> None:
-        """Load and warm every model, one after the other. Raises ModelError at the first that cannot be served."""
+        """Find the newest version of every model, then load and warm one after the other.
+
+        Raises ModelError for the first that cannot be served.
+        """
         for name, path in self._paths.items():
+            self._found[name] = await _in_daemon(f"model {name!r} at {path}", functools.partial(_newest, path))
+        for name, found in self._found.items():
             begun = time.monotonic()
-            try:
-                version, folder = _newest(path)
-                runner = await _in_daemon(functools.partial(self._load_and_warm, folder))
-            except Exception as error:
-                raise ModelError(f"model {name!r} at {path}: {error}") from error
+            load = functools.partial(self._load_and_warm, found.folder)
+            runner = await _in_daemon(f"model {name!r} at {found.folder}", load)
             batcher = Batcher(
                 runner,
                 self._metrics.model(name),
                 max_batch_rows=self._max_batch_rows,
                 max_queue_rows=self._max_queue_rows,
             )
-            self._ready[name] = Model(name, version, runner.signatures, batcher)
+            self._ready[name] = Model(name, found.name, runner.signatures, batcher)
             seconds = round(time.monotonic() - begun, 3)
-            _log.info("model is ready", extra={"model": name, "version": version, "seconds": seconds})
+            _log.info("model is ready", extra={"model": name, "version": found.name, "seconds": seconds})
 
     def close(self) -> None:
         """Let the models' threads end."""
@@ -117,47 +122,63 @@ class Models:
                 try:
                     runner.run(name, _zeros(signature, rows))
                 except Exception as error:  # noqa: BLE001 - zeros need not make sense to a model
-                    _log.warning("warm-up failed", extra={"signature": name, "rows": rows, "reason": str(error)[:256]})
+                    _log.warning("warm-up failed", extra={"signature": name, "rows": rows, "reason": one_line(error)})
         return runner
 
     def _busy_percent(self) -> float:
         return max((model.batcher.busy_percent() for model in self._ready.values()), default=0.0)
 
 
-async def _in_daemon(work: Callable[[], T]) -> T:
-    """Return what `work` returns, in a thread that does not keep the process from ending, as an executor's would."""
+class _Version(NamedTuple):
+    """A version's number, without leading zeros, and its SavedModel."""
+
+    name: str
+    folder: Path
+
+
+async def _in_daemon(what: str, work: Callable[[], T]) -> T:
+    """Return what `work` returns; its thread does not keep the process from ending, as an executor's would.
+
+    Raises ModelError, which says that it is about `what`, for whatever `work` raises.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def finish(outcome: "concurrent.futures.Future[T]") -> None:
-        if not done.done():
-            error = outcome.exception()
-            done.set_exception(error) if error else done.set_result(outcome.result())
+    def finish(settle: Callable[[], None]) -> None:
+        if not done.done():  # it is, if the caller was cancelled
+            settle()
 
     def run() -> None:
-        outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
+        settle: Callable[[], None]
         try:
-            outcome.set_result(work())
-        except Exception as error:  # noqa: BLE001 - it is raised again where it is awaited
-            outcome.set_exception(error)
+            settle = functools.partial(done.set_result, work())
+        except BaseException as error:  # noqa: BLE001 - somebody waits for word of it
+            failure = ModelError(f"{what}: {one_line(error)}")
+            failure.__cause__ = error
+            settle = functools.partial(done.set_exception, failure)
         with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish, outcome)
+            loop.call_soon_threadsafe(finish, settle)
 
     threading.Thread(target=run, name="load", daemon=True).start()
     return await done
 
 
-def _newest(path: Path) -> tuple[str, Path]:
-    """Return (version, folder): of TensorFlow Serving's layout the highest number, of a bare SavedModel itself as 1."""
+def _newest(path: Path) -> _Version:
+    """Find the highest number in TensorFlow Serving's layout; a bare SavedModel is version 1. Raises OSError.
+
+    A version without its saved_model.pb is one that is still being copied: the one before it is no answer to that.
+    """
     if not path.is_dir():
         raise FileNotFoundError("there is no such folder")
-    if (path / "saved_model.pb").is_file():
-        return "1", path
-    versions = [folder for folder in path.iterdir() if folder.is_dir() and _VERSION.fullmatch(folder.name)]
-    if not versions:
+    if (path / _SAVED_MODEL).is_file():
+        return _Version("1", path)
+    folders = [folder for folder in path.iterdir() if _VERSION.fullmatch(folder.name) and folder.is_dir()]
+    if not folders:
         raise FileNotFoundError("neither a SavedModel nor a folder of numbered versions")
-    newest = max(versions, key=lambda folder: int(folder.name))
-    return newest.name, newest
+    newest = max(folders, key=lambda folder: (int(folder.name), folder.name))
+    if not (newest / _SAVED_MODEL).is_file():
+        raise FileNotFoundError(f"version {newest.name} has no {_SAVED_MODEL}: it is not complete")
+    return _Version(str(int(newest.name)), newest)
 
 
 def _zeros(signature: Signature, rows: int) -> Tensors:

@@ -1,13 +1,20 @@
 """Runs a TensorFlow SavedModel."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from service.errors import InvalidRequest, ModelFailed
 from service.types import ELEMENT_TYPES, Signature, Tensors, TensorSpec
 
 _ELEMENTS: Final = {element.tensorflow: element for element in ELEMENT_TYPES}
 _TAG: Final = "serve"
+_LONGEST: Final = 512
+
+_log = logging.getLogger("tfpod.tensorflow")
 
 
 class TensorFlowRunner:
@@ -18,20 +25,29 @@ class TensorFlowRunner:
 
         Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
         """
-        tf = _tensorflow(threads)
-        self._constant = tf.constant
-        self._loaded = tf.saved_model.load(str(folder), tags=[_TAG])  # keeps the variables alive
+        self._tf = _tensorflow(threads)
+        self._loaded = self._tf.saved_model.load(str(folder), tags=[_TAG])  # keeps the variables alive
         self._functions = dict(self._loaded.signatures)
         self.signatures = {
             name: signature for name, signature in _signatures(folder).items() if name in self._functions
         }
+        if skipped := sorted(set(self._functions) - set(self.signatures)):
+            _log.warning("not served: tensors that are not dense, or of no known type", extra={"signatures": skipped})
         if not self.signatures:
             raise ValueError("the SavedModel has no signature of dense tensors")
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
-        """Compute; see Runner."""
-        given = {name: self._constant(array) for name, array in inputs.items()}
-        return {name: tensor.numpy() for name, tensor in self._functions[signature](**given).items()}
+        """Compute; see Runner. Raises InvalidRequest for inputs that the model refuses, else what TensorFlow raises."""
+        tf, outputs = self._tf, self.signatures[signature].outputs
+        given = {name: tf.constant(array) for name, array in inputs.items()}
+        try:
+            answer = self._functions[signature](**given)
+        except tf.errors.InvalidArgumentError as error:  # TensorFlow Serving, too, answers 400
+            raise InvalidRequest(f"the model refused its inputs: {_reason(error)}") from error
+        except tf.errors.OpError as error:
+            raise ModelFailed(f"the model failed: {type(error).__name__}: {_reason(error)}") from error
+        # A scalar is no array to TensorFlow.
+        return {name: np.asarray(answer[name].numpy(), spec.element.numpy) for name, spec in outputs.items()}
 
 
 def _tensorflow(threads: int) -> Any:
@@ -53,7 +69,7 @@ def _signatures(folder: Path) -> dict[str, Signature]:
 
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((folder / "saved_model.pb").read_bytes())
-    graph = next(graph for graph in model.meta_graphs if _TAG in graph.meta_info_def.tags)
+    graph = next(graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == [_TAG])
     found = {}
     for name, definition in graph.signature_def.items():
         tensors = [*definition.inputs.values(), *definition.outputs.values()]
@@ -74,3 +90,9 @@ def _spec(tensor: Any) -> TensorSpec:
     shape = tensor.tensor_shape
     sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
     return TensorSpec(_element(tensor), sizes, tensor.name)
+
+
+def _reason(error: Any) -> str:
+    """Return what is wrong out of an OpError's message; before it stand the nodes, behind it the node and function."""
+    text: str = error.message.rpartition("<stack traces unavailable>\n")[2]
+    return " ".join(text.partition("[[{{node")[0].partition("[Op:")[0].split())[:_LONGEST]

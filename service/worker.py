@@ -1,0 +1,154 @@
+"""The thread in which one model computes: batches go in, outputs or failures come out, one for each part."""
+
+import asyncio
+import itertools
+import logging
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from service.errors import DeadlineExceeded, ModelFailed, PodError
+from service.types import Array, Runner, Signature, Tensors
+
+_log = logging.getLogger("tfpod.worker")
+#: An error's text in an answer is cut at so many characters.
+_TEXT: Final = 512
+
+
+class Failure(NamedTuple):
+    """What went wrong with a part. Each caller raises an exception of his own: a shared one would tie them together."""
+
+    kind: type[PodError]
+    text: str
+
+
+class Run(NamedTuple):
+    """One run of the model, whatever came of it."""
+
+    rows: int
+    seconds: float
+
+
+Result = Tensors | Failure
+LATE: Final = Failure(DeadlineExceeded, "the deadline passed before the model had answered")
+
+
+@dataclass(slots=True)
+class Part:
+    """A call, or as much of it as fits a batch. `number` counts arrivals; parts of the same `key` may share a batch."""
+
+    number: int
+    key: Hashable
+    signature: str
+    inputs: Tensors
+    rows: int
+    since: float
+    deadline: float
+    answer: "asyncio.Future[Result]"
+
+    def is_wanted(self, now: float) -> bool:
+        """Tell whether somebody still waits for the answer, and in time."""
+        return not self.answer.done() and self.deadline > now
+
+
+Deliver = Callable[[Sequence[Part], Sequence[Result], Sequence[Run]], None]
+
+
+class Worker:
+    """Owns the thread. `deliver(batch, results, runs)` is called on the event loop of the batch's futures."""
+
+    def __init__(self, runner: Runner, deliver: Deliver, clock: Callable[[], float]) -> None:
+        self._runner, self._deliver, self._clock = runner, deliver, clock
+        self._batches: queue.SimpleQueue[Sequence[Part]] = queue.SimpleQueue()
+        # A daemon: a model that hangs must not keep the process from ending.
+        threading.Thread(target=self._compute_all, name="model", daemon=True).start()
+
+    def compute(self, batch: Sequence[Part]) -> None:
+        """Have the parts, all of one key, computed together."""
+        self._batches.put(batch)
+
+    def close(self) -> None:
+        """Let the thread end after the batches it was given."""
+        self._batches.put(())
+
+    def _compute_all(self) -> None:
+        while self._compute_next():
+            pass
+
+    def _compute_next(self) -> bool:
+        """Compute one batch and return True, or False after the last. No tensor of it outlives this call's frame."""
+        batch = self._batches.get()
+        if not batch:
+            return False
+        runs: list[Run] = []
+        results = self._results(batch, runs)
+        try:
+            batch[0].answer.get_loop().call_soon_threadsafe(self._deliver, batch, results, runs)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return False
+        return True
+
+    def _results(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
+        """Return each part's outputs, or what went wrong with it: a part that fails takes no other with it."""
+        try:
+            return self._run(batch, runs)
+        except BaseException as error:  # noqa: BLE001 - a model may raise anything, and its callers wait for word
+            if len(batch) == 1:
+                return [_failure(error)]
+        return [self._results([part], runs)[0] if part.is_wanted(self._clock()) else LATE for part in batch]
+
+    def _run(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
+        """Compute the batch in one run, noted in `runs`, and return each part's outputs. Raises what the model does."""
+        name, rows = batch[0].signature, sum(part.rows for part in batch)
+        inputs = {key: concatenate([part.inputs[key] for part in batch]) for key in batch[0].inputs}
+        begun = self._clock()
+        try:
+            outputs = self._runner.run(name, inputs)
+        finally:
+            runs.append(Run(rows, self._clock() - begun))
+        signature = self._runner.signatures[name]
+        _check(outputs, signature, rows)
+        if not signature.batches:
+            return [{key: outputs[key] for key in signature.outputs}]
+        stops = itertools.accumulate(part.rows for part in batch)
+        return [
+            {key: outputs[key][stop - part.rows : stop] for key in signature.outputs}
+            for part, stop in zip(batch, stops, strict=True)
+        ]
+
+
+def concatenate(arrays: Sequence[Array]) -> Array:
+    """Return the rows of all arrays, without a copy if there is but one."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's type and text, of a length fit for an answer; also of one that cannot even say what it is."""
+    return " ".join("".join(traceback.format_exception_only(error)).split())[:_TEXT]
+
+
+def _check(outputs: Tensors, signature: Signature, rows: int) -> None:
+    """Raise ValueError unless the outputs are what the signature promises, for so many rows."""
+    for name, spec in signature.outputs.items():
+        array = outputs.get(name)
+        if not isinstance(array, np.ndarray) or array.dtype != spec.element.numpy:
+            found = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"output {name!r} is {found} instead of an array of {spec.element.numpy}")
+        if signature.batches and array.shape[:1] != (rows,):
+            raise ValueError(f"output {name!r} has shape {list(array.shape)} for {rows} rows")
+
+
+def _failure(error: BaseException) -> Failure:
+    """Return what the caller is told: the service's own errors as they are, others by their name."""
+    if isinstance(error, PodError):
+        kind, text = type(error), str(error)
+    else:
+        kind, text = ModelFailed, f"the model failed: {one_line(error)}"
+    if kind is ModelFailed:
+        _log.warning("the model failed", exc_info=error)
+    return Failure(kind, text)
