@@ -95,6 +95,17 @@ def test_its_environment_and_files_are_where_the_program_looks() -> None:
     assert mounts["tls"] == str(Path(settings.cert_file).parent) == str(Path(settings.key_file).parent)
 
 
+def test_the_uninstall_job_knows_its_release_and_may_only_list_hpas() -> None:
+    manifests = helm.render()
+    job = helm.one(manifests, "Job", "demo-tfpod-adapter-uninstall")
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert helm.environment(job["spec"]["template"]) == {"RELEASE": "demo", "REVISION": "1", "NAMESPACE": "apps"}
+    rules = helm.one(manifests, "ClusterRole", "tfpod-adapter:apps:demo:uninstall")["rules"]
+    assert rules == [{"apiGroups": ["autoscaling"], "resources": ["horizontalpodautoscalers"], "verbs": ["list"]}]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    compile(container["args"][0], "relied_on.py", "exec")
+
+
 @pytest.mark.parametrize(("replicas", "made"), [(1, False), (2, True)])
 def test_a_disruption_budget_keeps_one_of_two(replicas: int, made: bool) -> None:
     manifests = helm.render(f"adapter.replicas={replicas}")

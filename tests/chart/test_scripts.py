@@ -65,13 +65,14 @@ def test_who_relies_on_the_adapter(relied_on: ModuleType, hpa: dict[str, Any], r
 def test_uninstalling_is_refused_with_the_ways_out(
     relied_on: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RELEASE", "demo")
-    monkeypatch.setenv("NAMESPACE", "apps")
+    for name, value in {"RELEASE": "demo", "REVISION": "3", "NAMESPACE": "apps"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(relied_on, "list_hpas", lambda: [autoscaler("tfpod", RATE, namespace="b")])
     assert relied_on.main() == 1
     told = capsys.readouterr().out
     assert "b/tfpod" in told
     assert "helm uninstall demo -n apps --no-hooks" in told
+    assert "helm rollback demo 3 -n apps" in told
     monkeypatch.setattr(relied_on, "list_hpas", lambda: [autoscaler("tfpod", RATE)])
     assert relied_on.main() == 0
 

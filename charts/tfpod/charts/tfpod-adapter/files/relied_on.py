@@ -17,16 +17,16 @@ To remove it all the same, uninstall those first, or hand it over: run
   helm uninstall {release} -n {namespace} --no-hooks
 and at once `helm upgrade` one of the others, which installs the adapter anew; until then they keep the size they have.
 To keep it, which Helm has marked as uninstalling by now: run
-  helm rollback {release} -n {namespace}
+  helm rollback {release} {revision} -n {namespace}
 """
 
 
 def main() -> int:
     """Return the exit code: 1 while others rely on the adapter."""
-    release, namespace = os.environ["RELEASE"], os.environ["NAMESPACE"]
-    others = reliant(list_hpas(), release, namespace)
+    release = {name: os.environ[name.upper()] for name in ("release", "revision", "namespace")}
+    others = reliant(list_hpas(), release["release"], release["namespace"])
     if others:
-        sys.stdout.write(ADVICE.format(release=release, namespace=namespace, others="\n  ".join(others)))
+        sys.stdout.write(ADVICE.format(**release, others="\n  ".join(others)))
     return 1 if others else 0
 
 

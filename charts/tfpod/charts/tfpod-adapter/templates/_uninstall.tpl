@@ -48,7 +48,7 @@ metadata:
     helm.sh/hook-output-log-policy: hook-failed
 spec:
   backoffLimit: 0
-  activeDeadlineSeconds: 120
+  activeDeadlineSeconds: 60
   template:
     metadata:
       labels:
@@ -69,6 +69,8 @@ spec:
           env:
             - name: RELEASE
               value: {{ .Release.Name | quote }}
+            - name: REVISION
+              value: {{ .Release.Revision | quote }}
             - name: NAMESPACE
               value: {{ .Release.Namespace | quote }}
           resources:
