@@ -41,7 +41,7 @@ class Connections(ServerState):
         self.patience = patience
         #: Every answer says `Connection: close`.
         self.draining = False
-        #: No connection outlives its answer. `gone` is set whenever the last one ends.
+        #: No connection outlives its answer; with the last one, `gone` is set.
         self.closing = False
         self.gone = asyncio.Event()
 
@@ -74,7 +74,7 @@ class Connections(ServerState):
 
     def ended(self) -> None:
         """Take note that a connection may have been the last."""
-        if not self.connections:
+        if self.closing and not self.connections:
             self.gone.set()
 
     def _all(self) -> "list[Connection]":

@@ -63,6 +63,26 @@ async def test_what_is_in_flight_is_finished_after_the_listener_closed() -> None
         await pod.task
 
 
+async def test_what_is_in_flight_is_finished_although_there_were_times_without_connections() -> None:
+    app = Held()
+    app.go.set()
+    async with serving(app) as pod:
+        first = await pod.connect()
+        await first.ask(POST)
+        first.close()
+        while pod.server.server_state.connections:
+            await asyncio.sleep(0.001)
+        app.go.clear()
+        client = await pod.connect()
+        await client.send(POST)
+        await app.begun.acquire()
+        await app.begun.acquire()
+        pod.server.drain()
+        await refused(pod.port)
+        app.go.set()
+        assert (await client.answer())[0] == 200
+
+
 async def test_a_connection_that_has_not_sent_its_first_request_yet_is_in_flight() -> None:
     async with serving(echo) as pod:
         client = await pod.connect()
