@@ -1,0 +1,277 @@
+"""What a model can do to its callers: a failure hits the offender alone, and nothing silences the thread."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.batcher import Batcher
+from service.errors import InvalidRequest, ModelFailed, PodError
+from service.metrics import Metrics
+from service.types import Call, Tensors
+from tests.puppet import Puppet, Stage, double, expected, numbers, pair, stage, turns
+
+pytestmark = pytest.mark.anyio
+
+
+class Unspeakable(Exception):
+    """An error that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def refuse(number: float, error: BaseException) -> Callable[[Tensors], Tensors]:
+    """Return what a model does that raises for a batch with this number in it."""
+
+    def step(inputs: Tensors) -> Tensors:
+        if (inputs["x"] == number).any():
+            raise error
+        return expected("double", inputs)
+
+    return step
+
+
+async def test_of_a_batch_that_fails_each_call_is_tried_alone_and_only_the_offender_fails() -> None:
+    async with stage() as scene:
+        await scene.occupy()
+        calls = [scene.submit(double(number)) for number in (12, 13, 14)]
+        await turns()
+        scene.puppet.go()
+        for _ in range(4):
+            scene.puppet.go(refuse(13, ValueError("thirteen")))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [numbers(outcome) for outcome in (outcomes[0], outcomes[2]) if isinstance(outcome, dict)] == [[24], [28]]
+        assert repr(outcomes[1]) == repr(ModelFailed("the model failed: ValueError: thirteen"))
+        assert [inputs["x"].ravel().tolist() for _, inputs in scene.puppet.runs[1:]] == [[12, 13, 14], [12], [13], [14]]
+        assert scene.registry.get_sample_value("tfpod_batch_rows_count", {"model": "m"}) == 5
+
+
+async def test_who_left_or_is_late_is_not_tried_again_alone() -> None:
+    async with stage() as scene:
+        calls = [scene.submit(double(number), seconds) for number, seconds in ((1, 600.0), (2, 600.0), (3, 30.0))]
+        assert await scene.puppet.begun_rows() == [1, 2, 3]
+        calls[1].cancel()
+        await turns()
+        scene.clock.now += 60.0
+        scene.puppet.go(refuse(1, ValueError()))
+        assert await scene.puppet.begun_rows() == [1]
+        scene.puppet.go()
+        assert numbers(await calls[0]) == [2]
+        with pytest.raises(PodError, match="the deadline passed"):
+            await calls[2]
+        assert len(scene.puppet.runs) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("wrong\nin\tmany  ways"), "the model failed: ValueError: wrong in many ways"),
+        (KeyError("x"), "the model failed: KeyError: 'x'"),
+        (RuntimeError(), "the model failed: RuntimeError"),
+        (MemoryError(), "the model failed: MemoryError"),
+        (StopIteration(3), "the model failed: StopIteration: 3"),
+        (SystemExit(3), "the model failed: SystemExit: 3"),
+        (KeyboardInterrupt(), "the model failed: KeyboardInterrupt"),
+        (asyncio.CancelledError(), "the model failed: asyncio.exceptions.CancelledError"),
+        (Unspeakable(), f"the model failed: {__name__}.Unspeakable: <exception str() failed>"),
+        (ValueError("x" * 10_000), "the model failed: ValueError: " + "x" * 500),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_whatever_a_model_raises_its_caller_is_told_and_the_next_call_is_computed(
+    error: BaseException, text: str
+) -> None:
+    async with stage() as scene:
+        failing = scene.submit(double(1))
+        scene.puppet.go(refuse(1, error))
+        with pytest.raises(ModelFailed) as caught:
+            await failing
+        assert str(caught.value) == text
+        scene.puppet.free()
+        assert numbers(await scene.submit(double(2))) == [4]
+        assert scene.batcher.running_for == 0.0
+
+
+async def test_the_services_own_errors_reach_the_caller_as_they_are_and_are_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with stage() as scene:
+        refused = scene.submit(double(1))
+        scene.puppet.go(refuse(1, InvalidRequest("not like this")))
+        with pytest.raises(InvalidRequest, match=r"^not like this$"):
+            await refused
+        assert not caplog.records
+        failed = scene.submit(double(1))
+        scene.puppet.go(refuse(1, ValueError("a fault of the model's")))
+        with pytest.raises(ModelFailed):
+            await failed
+        assert [record.message for record in caplog.records] == ["the model failed"]
+        assert "a fault of the model's" in caplog.text
+
+
+async def test_no_two_callers_raise_the_same_exception() -> None:
+    async with stage() as scene:
+        calls = [scene.submit(double(number)) for number in (1, 2)]
+        for _ in range(3):
+            scene.puppet.go(lambda _: {})
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert str(errors[0]) == str(errors[1])
+        assert errors[0] is not errors[1]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        ({}, "output 'y' is NoneType instead of an array of float32"),
+        ({"z": np.zeros((2, 1), np.float32)}, "output 'y' is NoneType instead of an array of float32"),
+        ({"y": [[1.0], [2.0]]}, "output 'y' is list instead of an array of float32"),
+        ({"y": np.float32(1)}, "output 'y' is float32 instead of an array of float32"),
+        ({"y": np.zeros((2, 1))}, "output 'y' is an array of float64 instead of an array of float32"),
+        ({"y": np.zeros((3, 1), np.float32)}, "output 'y' has shape [3, 1] for 2 rows"),
+        ({"y": np.zeros((), np.float32)}, "output 'y' has shape [] for 2 rows"),
+        (None, "AttributeError: 'NoneType' object has no attribute 'get'"),
+    ],
+)
+async def test_outputs_that_are_not_as_promised_are_the_models_failure(outputs: Any, text: str) -> None:
+    async with stage() as scene:
+        call = scene.submit(double(1, 2))
+        scene.puppet.go(lambda _: outputs)
+        with pytest.raises(ModelFailed) as caught:
+            await call
+        assert text in str(caught.value)
+        scene.puppet.free()
+        assert numbers(await scene.submit(double(2))) == [4]
+
+
+async def test_without_a_free_first_dimension_the_outputs_must_be_there_and_any_size_will_do() -> None:
+    async with stage() as scene:
+        three, none = scene.submit(pair(1, 2)), scene.submit(pair(3, 4))
+        scene.puppet.go(lambda _: {"y": np.arange(3, dtype=np.float32)})
+        scene.puppet.go(lambda _: {})
+        assert numbers(await three) == [0, 1, 2]
+        with pytest.raises(ModelFailed, match="output 'y' is NoneType"):
+            await none
+
+
+async def test_outputs_come_in_the_signatures_order_and_no_others_come() -> None:
+    ones = np.ones((1, 1), np.float32)
+    async with stage() as scene:
+        call = scene.submit(Call("both", {"a": ones, "b": ones}))
+        scene.puppet.go(lambda _: {"extra": ones, "minus": ones, "plus": ones})
+        assert list(await call) == ["plus", "minus"]
+
+
+async def test_after_the_answer_nothing_of_inputs_or_outputs_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the thread that waits for the next batch nor by a cycle that only the garbage collector would find."""
+    monkeypatch.setattr(
+        logging.getLogger("tfpod.worker"), "disabled", True
+    )  # pytest keeps records, and their tracebacks
+    kept: list[weakref.ref[Any]] = []
+
+    def answer(inputs: Tensors) -> Tensors:
+        outputs = expected("double", inputs)
+        kept.extend(weakref.ref(array) for array in (inputs["x"], outputs["y"]))
+        return outputs
+
+    def fail(inputs: Tensors) -> Tensors:
+        kept.append(weakref.ref(inputs["x"]))
+        raise ValueError
+
+    async with stage() as scene:
+        gc.disable()
+        try:
+            for step in (answer, fail):
+                callers = [scene.spawn(_ask(scene, double(number), 600.0, kept)) for number in (1, 2)]
+                for _ in range(1 + len(callers)):
+                    scene.puppet.go(step)
+                await asyncio.gather(*callers)
+                scene.tasks.clear()
+                del callers
+                assert await _all_gone(kept)
+        finally:
+            gc.enable()
+
+
+async def test_who_waited_too_long_leaves_nothing_behind_although_the_model_hangs() -> None:
+    kept: list[weakref.ref[Any]] = []
+    async with stage() as scene:
+        await scene.occupy()
+        gc.disable()
+        try:
+            await _ask(scene, double(1), 0.01, kept)
+            assert await _all_gone(kept)
+        finally:
+            gc.enable()
+
+
+def test_a_loop_that_was_closed_meanwhile_ends_the_thread() -> None:
+    before = set(threading.enumerate())
+    puppets: list[Puppet] = []
+
+    async def leave() -> None:
+        puppets.append(Puppet())
+        metrics = Metrics(CollectorRegistry(), []).model("m")
+        batcher = Batcher(puppets[0], metrics, max_batch_rows=1, max_queue_rows=1)
+        call = asyncio.create_task(batcher.submit(double(1), time.monotonic() + 60))
+        await puppets[0].begun()
+        call.cancel()
+
+    asyncio.run(leave())
+    (thread,) = set(threading.enumerate()) - before
+    puppets[0].go()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_a_model_that_hangs_does_not_keep_the_process_from_ending() -> None:
+    program = """
+        import asyncio, threading, time
+        from prometheus_client import CollectorRegistry
+        from service.batcher import Batcher
+        from service.metrics import Metrics
+        from tests.puppet import Puppet, double
+
+        async def main():
+            puppet = Puppet()
+            batcher = Batcher(puppet, Metrics(CollectorRegistry(), []).model("m"), max_batch_rows=1, max_queue_rows=1)
+            call = asyncio.create_task(batcher.submit(double(1), time.monotonic() + 60))
+            await puppet.begun()
+            batcher.close()
+
+        asyncio.run(main())
+    """
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], cwd=root, timeout=60, check=False, capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+async def _ask(scene: Stage, call: Call, seconds: float, kept: "list[weakref.ref[Any]]") -> None:
+    """Submit a call, whatever comes of it; `kept` tells whether its input is kept."""
+    kept.append(weakref.ref(call.inputs["x"]))
+    with contextlib.suppress(PodError):
+        await scene.batcher.submit(call, asyncio.get_running_loop().time() + seconds)
+
+
+async def _all_gone(references: "list[weakref.ref[Any]]") -> bool:
+    """Tell whether the arrays are freed, once the thread has got to where it waits."""
+    for _ in range(2000):
+        if not any(reference() is not None for reference in references):
+            return True
+        await asyncio.sleep(0.001)
+    return False
