@@ -34,6 +34,7 @@ def main(environ: Mapping[str, str]) -> None:
     except KeyError as error:
         sys.exit(f"{error.args[0]}: not set; the adapter runs in a Kubernetes pod")
     logs.configure(settings.log_level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every request
     uvloop.run(serve(settings, f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"))
 
 

@@ -29,7 +29,7 @@ REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 async def until(condition: Callable[[], Any]) -> None:
     """Wait for `condition`; the test's own time limit bounds it."""
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for is whatever a test looks at
+        while not condition():
             await asyncio.sleep(0.01)
 
 
