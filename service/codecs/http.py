@@ -42,4 +42,4 @@ def status_of(error: PodError) -> int:
 
 def encode_error(message: str) -> bytes:
     """Return `{"error": MESSAGE}`, the envelope of both TensorFlow Serving and the Open Inference Protocol."""
-    return orjson.dumps({"error": message})
+    return orjson.dumps({"error": message.encode(errors="replace").decode()})

@@ -3,8 +3,10 @@
 import base64
 import binascii
 import functools
+import itertools
 import json
-from collections.abc import Sequence
+import math
+import re
 from typing import Any, Final
 
 import msgspec
@@ -14,31 +16,42 @@ import orjson
 from service.errors import InvalidRequest
 from service.types import Array, ElementType, TensorSpec
 
+#: TensorFlow takes at most 254 dimensions, numpy 64; models have far fewer.
+MAX_RANK: Final = 32
+
 #: What a JSON value may be, by numpy's kind of element. A bool is an int to Python, never to us.
-_JSON_TYPES: Final = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,), "O": (str,)}
+_JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _ELEMENTS: Final = {"f": float, "i": int, "u": int, "b": bool}
 _QUOTED: Final = 256
+#: An escape that may be half of a pair: only then is it worth looking whether the other half is there.
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def loads(text: bytes) -> Any:
     """Parse the first JSON value of `text`, with NaN and Infinity; what follows it is ignored.
 
-    Slower than `read`, and able to say what is wrong: the error names the reason and the offset.
+    Slower than `read`, and able to say what is wrong: the error names the reason and, where it is known, the byte.
     """
     try:
         document = text.decode()
         start = len(document) - len(document.lstrip(" \t\r\n"))
         if start == len(document):
             raise InvalidRequest("JSON Parse error: The document is empty")
-        return json.JSONDecoder().raw_decode(document, start)[0]
+        value = json.JSONDecoder(parse_float=_finite).raw_decode(document, start)[0]
+        if _SURROGATE.search(document):
+            json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise InvalidRequest(f"JSON Parse error: {error.msg} at offset: {error.pos}") from None
+        offset = len(error.doc[: error.pos].encode())
+        raise InvalidRequest(f"JSON Parse error: {error.msg} at offset: {offset}") from None
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"JSON Parse error: not UTF-8 at offset: {error.start}") from None
+    except UnicodeEncodeError:
+        raise InvalidRequest("JSON Parse error: The surrogate pair in string is invalid.") from None
     except RecursionError:
         raise InvalidRequest("JSON Parse error: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise InvalidRequest(f"JSON Parse error: {error}") from None
+    except ValueError:  # Python converts no more than 4300 digits
+        raise InvalidRequest("JSON Parse error: a number has too many digits") from None
+    return value
 
 
 def read(text: bytes | msgspec.Raw, element: ElementType, rank: int) -> Array | None:
@@ -47,7 +60,7 @@ def read(text: bytes | msgspec.Raw, element: ElementType, rank: int) -> Array | 
         return None
     try:
         return _as_array(_decoder(element.numpy.kind, rank).decode(text), element)
-    except (msgspec.DecodeError, RecursionError, InvalidRequest):
+    except (msgspec.DecodeError, RecursionError, ValueError, InvalidRequest):
         return None
 
 
@@ -55,29 +68,22 @@ def build(value: Any, element: ElementType) -> Array:
     """Return the array of a parsed JSON value: nested lists, each level of one length. Raises InvalidRequest."""
     shape: list[int] = []
     level = [value]
-    while any(isinstance(item, list) for item in level):
-        size = next(len(item) for item in level if isinstance(item, list))
-        for item in level:
-            if not isinstance(item, list) or len(item) != size:
-                found = f"a list of {len(item)}" if isinstance(item, list) else "no list"
-                raise InvalidRequest(
-                    f"Encountered list at unexpected size: expected {size} elements at dimension {len(shape)}, "
-                    f"got {found}: {quoted(item)}"
-                )
+    while list in (kinds := set(map(type, level))):
+        size = next(len(item) for item in level if type(item) is list)
+        if kinds != {list} or any(len(item) != size for item in level):
+            raise _ragged(level, size, len(shape))
+        if len(shape) == MAX_RANK:
+            raise InvalidRequest(f"lists are nested more than {MAX_RANK} deep")
         shape.append(size)
-        level = [element for item in level for element in item]
-        if len(shape) > 32:
-            raise InvalidRequest("lists are nested more than 32 deep")
+        level = list(itertools.chain.from_iterable(level))
     if element.is_string:
         flat = np.empty(len(level), dtype=object)
         flat[:] = [_string(item) for item in level]
-    else:
-        for item in level:
-            if type(item) not in _JSON_TYPES[element.numpy.kind]:
-                raise InvalidRequest(
-                    f"JSON Value: {quoted(item)} Type: {_type_name(item)} is not of expected type: {_expected(element)}"
-                )
+    elif kinds <= _JSON_TYPES[element.numpy.kind]:
         flat = _as_array(level, element)
+    else:
+        item = next(item for item in level if type(item) not in _JSON_TYPES[element.numpy.kind])
+        raise _mistyped(item, {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name))
     return flat.reshape(shape)
 
 
@@ -96,8 +102,8 @@ def shape_of(spec: TensorSpec) -> list[int]:
 
 
 def dump(document: Any) -> bytes:
-    """Return `document` as JSON; its arrays are numeric and hold finite numbers only, or went through `plain`."""
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    """Return `document` as JSON; its arrays must be plain, see `is_plain`, or have been made `plain`."""
+    return orjson.dumps(document, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def is_plain(array: Array) -> bool:
@@ -109,19 +115,19 @@ def is_plain(array: Array) -> bool:
 def plain(array: Array, *, as_base64: bool = False) -> Any:
     """Return nested lists for `json.dumps`, which writes NaN and Infinity; strings as text, or as {"b64": …}."""
     if array.dtype.kind == "f":
-        values: Sequence[Any] = [float(str(value)) for value in array.ravel()]  # the shortest text of a float32
-    elif array.dtype.kind == "O":
-        values = [_text(value, as_base64=as_base64) for value in array.ravel()]
-    else:
+        finite = np.isfinite(array)
+        shortest = orjson.loads(dump(np.where(finite, array, 0).ravel()))  # the text of a float32, not of its double
+        return np.where(finite, np.array(shortest, dtype=np.float64).reshape(array.shape), array).tolist()
+    if array.dtype.kind != "O":
         return array.tolist()
     flat = np.empty(array.size, dtype=object)
-    flat[:] = values
+    flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
     return flat.reshape(array.shape).tolist()
 
 
 def quoted(value: Any) -> str:
-    """Return the value as JSON, cut at 256 characters."""
-    return json.dumps(value, default=str)[:_QUOTED]
+    """Return the beginning of the value as JSON, at most 256 characters; no more of it is looked at."""
+    return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED))[:_QUOTED]
 
 
 @functools.cache
@@ -132,25 +138,31 @@ def _decoder(kind: str, rank: int) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(nested)
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise InvalidRequest("JSON Parse error: Number too big to be stored in double.")
+    return number
+
+
 def _as_array(values: Any, element: ElementType) -> Array:
+    """Return numpy's array of nested lists, which may raise ValueError if they are ragged."""
     try:
         with np.errstate(over="raise"):
             return np.array(values, dtype=element.numpy)
     except (OverflowError, FloatingPointError):
         raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
-    except ValueError as error:
-        raise InvalidRequest(f"Encountered list at unexpected size: {error}") from None
 
 
 def _string(item: Any) -> bytes:
     if isinstance(item, str):
-        return item.encode(errors="surrogatepass")
+        return item.encode()
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
         try:
             return base64.b64decode(item["b64"], validate=True)
         except (binascii.Error, ValueError) as error:
             raise InvalidRequest(f"Unable to base64 decode: {error}") from None
-    raise InvalidRequest(f"JSON Value: {quoted(item)} Type: {_type_name(item)} is not of expected type: string")
+    raise _mistyped(item, "string")
 
 
 def _text(value: Any, *, as_base64: bool) -> Any:
@@ -158,10 +170,16 @@ def _text(value: Any, *, as_base64: bool) -> Any:
     return {"b64": base64.b64encode(data).decode()} if as_base64 else data.decode(errors="replace")
 
 
-def _type_name(item: Any) -> str:
+def _ragged(level: list[Any], size: int, dimension: int) -> InvalidRequest:
+    item = next(item for item in level if type(item) is not list or len(item) != size)
+    found = f"a list of {len(item)}" if type(item) is list else "no list"
+    return InvalidRequest(
+        f"Encountered list at unexpected size: expected {size} elements at dimension {dimension}, "
+        f"got {found}: {quoted(item)}"
+    )
+
+
+def _mistyped(item: Any, expected: str) -> InvalidRequest:
     names = {bool: "Boolean", int: "Number", float: "Number", str: "String", dict: "Object", list: "Array"}
-    return names.get(type(item), "Null")
-
-
-def _expected(element: ElementType) -> str:
-    return {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name)
+    name = names.get(type(item), "Null")
+    return InvalidRequest(f"JSON Value: {quoted(item)} Type: {name} is not of expected type: {expected}")

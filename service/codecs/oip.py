@@ -3,42 +3,50 @@
 Source: the protocol's specification/protocol/inference_rest.md (open-inference-protocol on GitHub).
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
-from service.types import ELEMENT_TYPES, Array, Call, Reply, Signature, Signatures, TensorSpec
+from service.types import ELEMENT_TYPES, Array, Call, ElementType, Reply, Signature, Signatures, TensorSpec
 
 PLATFORM: Final = "tensorflow_savedmodel"
 
 _DEFAULT_SIGNATURE: Final = "serving_default"
+_DATATYPES: Final = {element.numpy: element.oip for element in ELEMENT_TYPES}
+#: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
+_EMPTY: Final = 1 << 16
+
+T = TypeVar("T")
 
 
-class _Input(msgspec.Struct):
+class _Input(msgspec.Struct, Generic[T]):
+    """One tensor; `data` is parsed, or still text."""
+
     name: str
     shape: list[int]
     datatype: str
-    data: msgspec.Raw
+    data: T
 
 
 class _Output(msgspec.Struct):
     name: str
 
 
-class _Infer(msgspec.Struct):
+class _Infer(msgspec.Struct, Generic[T]):
     """An infer request; unknown keys and parameters are ignored."""
 
-    inputs: list[_Input]
-    id: str = ""
-    outputs: list[_Output] = []
+    inputs: list[_Input[T]]
+    id: str | None = None
+    outputs: list[_Output] | None = None
 
 
-_infer: Final = msgspec.json.Decoder(_Infer)
+_infer: Final = msgspec.json.Decoder(_Infer[msgspec.Raw])
 
 
 def decode(body: bytes, signatures: Signatures) -> Call:
@@ -54,11 +62,11 @@ def decode(body: bytes, signatures: Signatures) -> Call:
     request = _envelope(body)
     given = [tensor.name for tensor in request.inputs]
     if sorted(given) != sorted(signature.inputs):
-        raise InvalidRequest(f"the inputs are {', '.join(given) or 'none'}; expected {', '.join(signature.inputs)}")
+        raise InvalidRequest(f"the inputs are {jsontensor.quoted(given)}; expected {', '.join(signature.inputs)}")
     arrays = {tensor.name: _array(tensor, signature.inputs[tensor.name]) for tensor in request.inputs}
     if signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
-    return Call(signature_name, arrays, outputs=_wanted(request, signature), id=request.id)
+    return Call(signature_name, arrays, outputs=_wanted(request, signature), id=request.id or "")
 
 
 def encode(call: Call, reply: Reply) -> bytes:
@@ -73,7 +81,7 @@ def encode(call: Call, reply: Reply) -> bytes:
         {
             "name": name,
             "shape": list(array.shape),
-            "datatype": _datatype(array),
+            "datatype": _DATATYPES[array.dtype],
             "data": array.ravel() if plain else jsontensor.plain(array.ravel()),
         }
         for name, array in arrays.items()
@@ -110,56 +118,60 @@ def encode_model(name: str, versions: list[str], signatures: Signatures) -> byte
     )
 
 
-def _envelope(body: bytes) -> _Infer:
-    try:
+def _envelope(body: bytes) -> _Infer[Any]:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _infer.decode(body)
-    except RecursionError:
-        raise InvalidRequest("JSON Parse error: nested too deeply") from None
+    try:
+        return msgspec.convert(jsontensor.loads(body), _Infer[Any])  # takes a NaN, or says what is wrong
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"not an infer request: {error}") from None
-    except msgspec.DecodeError:
-        document = jsontensor.loads(body)  # says what is wrong, or accepts NaN
+
+
+def _array(tensor: _Input[Any], spec: TensorSpec) -> Array:
     try:
-        for tensor in document["inputs"]:
-            tensor["data"] = msgspec.Raw(json.dumps(tensor["data"]).encode())
-        return msgspec.convert(document, _Infer)
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
-        raise InvalidRequest(f"not an infer request: {error}") from None
+        array = _shaped(_values(tensor, spec.element), tensor.shape)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
+    return jsontensor.fit(tensor.name, array, spec)
 
 
-def _array(tensor: _Input, spec: TensorSpec) -> Array:
-    element = spec.element
+def _shaped(array: Array, shape: list[int]) -> Array:
+    """Return the array in the shape declared, if that is the one it has or it is a flat one of as many elements."""
+    text = jsontensor.quoted(shape)
+    if len(shape) > jsontensor.MAX_RANK:
+        raise InvalidRequest(f"the shape {text} has more than {jsontensor.MAX_RANK} dimensions")
+    if any(size < 0 for size in shape):
+        raise InvalidRequest(f"a size is negative in the shape {text}")
+    if array.ndim != 1 and list(array.shape) != shape:
+        raise InvalidRequest(f"data has shape {list(array.shape)}, but says {text}")
+    if array.size != math.prod(shape):
+        raise InvalidRequest(f"{array.size} elements do not fill the shape {text}")
+    if math.prod(size or 1 for size in shape) > max(array.size, _EMPTY):
+        raise InvalidRequest(f"the shape {text} is too large for a tensor without elements")
+    return array.reshape(shape)
+
+
+def _values(tensor: _Input[Any], element: ElementType) -> Array:
+    """Return the data as it is nested; most is flat, and plain."""
     if tensor.datatype != element.oip:
-        raise InvalidRequest(f"input {tensor.name!r} has datatype {tensor.datatype!r}, expected {element.oip}")
-    if element.oip == "FP16":
-        raise InvalidRequest(f"input {tensor.name!r}: FP16 cannot be sent in JSON")
-    if any(size < 0 for size in tensor.shape):
-        raise InvalidRequest(f"input {tensor.name!r} has shape {tensor.shape}: a size is negative")
-    array = jsontensor.read(tensor.data, element, 1)
-    if array is None:
-        array = jsontensor.read(tensor.data, element, len(tensor.shape))
-    if array is None:
-        try:
-            array = jsontensor.build(jsontensor.loads(bytes(tensor.data)), element)
-        except InvalidRequest as error:
-            raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
-    if array.ndim != 1 and list(array.shape) != tensor.shape:
-        raise InvalidRequest(f"input {tensor.name!r}: data has shape {list(array.shape)}, but says {tensor.shape}")
-    if array.size != math.prod(tensor.shape):
-        raise InvalidRequest(f"input {tensor.name!r}: {array.size} elements do not fill the shape {tensor.shape}")
-    return jsontensor.fit(tensor.name, array.reshape(tensor.shape), spec)
+        raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
+    if tensor.datatype == "FP16":
+        raise InvalidRequest("FP16 cannot be sent in JSON")
+    if not isinstance(tensor.data, msgspec.Raw):
+        return jsontensor.build(tensor.data, element)
+    for rank in (1, len(tensor.shape)):
+        array = jsontensor.read(tensor.data, element, rank)
+        if array is not None:
+            return array
+    return jsontensor.build(jsontensor.loads(bytes(tensor.data)), element)
 
 
-def _wanted(request: _Infer, signature: Signature) -> tuple[str, ...] | None:
-    names = tuple(output.name for output in request.outputs)
+def _wanted(request: _Infer[Any], signature: Signature) -> tuple[str, ...] | None:
+    names = tuple(output.name for output in request.outputs or ())
     for name in names:
         if name not in signature.outputs:
-            raise InvalidRequest(f"no output {name!r}; the outputs are {', '.join(signature.outputs)}")
+            raise InvalidRequest(f"no output {name[:256]!r}; the outputs are {', '.join(signature.outputs)}")
     return names or None
-
-
-def _datatype(array: Array) -> str:
-    return next(element.oip for element in ELEMENT_TYPES if element.numpy == array.dtype)
 
 
 def _metadata(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import msgspec
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
-from service.types import Array, Call, Reply, Signature, Signatures, Tensors
+from service.types import Array, Call, ElementType, Reply, Signature, Signatures, Tensors
 
 DEFAULT_SIGNATURE: Final = "serving_default"
 
@@ -48,10 +48,7 @@ def encode(call: Call, reply: Reply) -> bytes:
     key = "predictions" if call.by_row else "outputs"
     alone = len(outputs) == 1
     if call.by_row:
-        sizes = {name: array.shape[:1] for name, array in outputs.items()}
-        if len(set(sizes.values())) != 1 or () in sizes.values():
-            text = ", ".join(f"{name} {list(outputs[name].shape)}" for name in outputs)
-            raise InvalidRequest(f"Tensor name: {min(sizes)} has inconsistent batch size: {text}; ask by 'inputs'")
+        _check_rows(outputs)
     if all(jsontensor.is_plain(array) for array in outputs.values()):
         return jsontensor.dump({key: _shape_answer(outputs, by_row=call.by_row, alone=alone)})
     lists = {name: jsontensor.plain(array, as_base64=name.endswith("_bytes")) for name, array in outputs.items()}
@@ -80,7 +77,7 @@ def _decode_plain(body: bytes, signatures: Signatures) -> Call | None:
     """Read a request that names one input of numbers; None if this is not one."""
     try:
         request = _predict.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     signature = signatures.get(request.signature_name)
     if signature is None or len(signature.inputs) != 1 or bool(request.instances) == bool(request.inputs):
@@ -99,7 +96,7 @@ def _decode_any(document: Any, signatures: Signatures) -> Call:
     if not isinstance(name, str):
         raise InvalidRequest("'signature_name' key must be a string value.")
     if name not in signatures:
-        raise InvalidRequest(f'Serving signature name: "{name}" not found in signature def')
+        raise InvalidRequest(f'Serving signature name: "{name[:256]}" not found in signature def')
     signature = signatures[name]
     if "instances" in document and "inputs" in document:
         raise InvalidRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
@@ -129,14 +126,44 @@ def _rows(instances: Any, signature: Signature) -> dict[str, Array]:
                 "instances is a plain list, but expecting list of objects as multiple input tensors required "
                 "as per tensorinfo_map"
             )
-        return {names[0]: _tensor(instances, names[0], signature)}
+        return {names[0]: _column(instances, names[0], signature)}
     for number, row in enumerate(instances):
         if sorted(row) != names:
             raise InvalidRequest(
                 f"Failed to process element: {number} of 'instances' list. Error: "
                 f"JSON object: {jsontensor.quoted(row)} keys must be equal to: {','.join(names)}"
             )
-    return {name: _tensor([row[name] for row in instances], name, signature) for name in names}
+    return {name: _column([row[name] for row in instances], name, signature, f" key: {name}") for name in names}
+
+
+def _column(rows: list[Any], name: str, signature: Signature, key: str = "") -> Array:
+    """Return the rows as one tensor, or name the first one at fault."""
+    element = signature.inputs[name].element
+    try:
+        return jsontensor.build(rows, element)
+    except InvalidRequest:
+        number = _first_fault(rows, element)
+    try:
+        first, found = (jsontensor.build(row, element) for row in (rows[0], rows[number]))
+        fault = f"Expecting tensor size: {first.size} but got: {found.size}"
+        if first.size == found.size:
+            fault = f"Expecting tensor shape: {list(first.shape)} but got: {list(found.shape)}"
+    except InvalidRequest as error:
+        fault = str(error)
+    raise InvalidRequest(f"Failed to process element: {number}{key} of 'instances' list. Error: {fault}")
+
+
+def _first_fault(rows: list[Any], element: ElementType) -> int:
+    """Return the number of the first row that is no tensor, or none like the first row's; there is one."""
+    start, stop = 0, len(rows)
+    while stop - start > 1:
+        middle = (start + stop) // 2
+        try:
+            jsontensor.build([rows[0], *rows[start:middle]], element)
+            start = middle
+        except InvalidRequest:
+            stop = middle
+    return start
 
 
 def _columns(inputs: Any, signature: Signature) -> dict[str, Array]:
@@ -152,7 +179,7 @@ def _columns(inputs: Any, signature: Signature) -> dict[str, Array]:
             raise InvalidRequest(f"Missing named input: {name} in 'inputs' object.")
     unknown = sorted(set(inputs) - set(signature.inputs))
     if unknown:
-        raise InvalidRequest(f"unknown named input: {unknown[0]} in 'inputs' object.")
+        raise InvalidRequest(f"unknown named input: {unknown[0][:256]} in 'inputs' object.")
     return {name: _tensor(inputs[name], name, signature) for name in signature.inputs}
 
 
@@ -166,6 +193,19 @@ def _tensor(value: Any, name: str, signature: Signature) -> Array:
         return jsontensor.build(value, signature.inputs[name].element)
     except InvalidRequest as error:
         raise InvalidRequest(f"input {name!r}: {error}") from None
+
+
+def _check_rows(outputs: Tensors) -> None:
+    """Raise InvalidRequest unless all outputs have equally many rows."""
+    rows = next((len(array) for array in outputs.values() if array.ndim), 0)
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise InvalidRequest(f"Tensor name: {name} has no rows; ask by 'inputs' instead of 'instances'")
+        if len(array) != rows:
+            raise InvalidRequest(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}; "
+                "ask by 'inputs' instead of 'instances'"
+            )
 
 
 def _shape_answer(columns: Mapping[str, Any] | Tensors, *, by_row: bool, alone: bool) -> Any:

@@ -1,0 +1,264 @@
+"""service/codecs/tfserving.py: what TensorFlow Serving's clients send, read and match on."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.codecs import tfserving
+from service.errors import InvalidRequest
+from service.types import Array, Call, Reply, Signature, TensorSpec
+from tests.codecs.forms import ELEMENTS, FLOAT, signatures, spec
+
+ONE = signatures({"x": spec("float32", None, 2)})
+TWO = signatures({"a": spec("float32", None, 2), "b": spec("object", None)})
+BY_ROW, BY_COLUMN = Call("", {}, by_row=True), Call("", {})
+
+
+def decode(document: Any, of: Any = None) -> Call:
+    return tfserving.decode(json.dumps(document).encode(), of or ONE)
+
+
+def refused(document: Any, of: Any = None) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        decode(document, of)
+    return str(caught.value)
+
+
+def encode(call: Call, **outputs: Array) -> Any:
+    return json.loads(tfserving.encode(call, Reply(outputs)))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"instances": [[1, 2], [3, 4]]},
+        {"instances": [{"x": [1, 2]}, {"x": [3, 4]}]},
+        {"inputs": [[1, 2], [3, 4]]},
+        {"inputs": {"x": [[1, 2], [3, 4]]}},
+        {"signature_name": "serving_default", "instances": [[1, 2], [3, 4]], "unknown": {"a": [None]}},
+    ],
+)
+def test_one_input_may_be_bare_or_named_by_row_or_by_column(document: Any) -> None:
+    call = decode(document)
+    assert call.inputs["x"].tolist() == [[1, 2], [3, 4]]
+    assert call.by_row is ("instances" in document)
+
+
+@pytest.mark.parametrize("rest", [b"\n", b" garbage", b"{}", b"\xc3\xa4"])
+def test_bytes_after_the_document_are_ignored(rest: bytes) -> None:
+    assert tfserving.decode(b'{"instances": [[1, 2]]}' + rest, ONE).inputs["x"].tolist() == [[1, 2]]
+
+
+def test_a_signature_may_be_named() -> None:
+    of = {"other": Signature({"x": spec("int32", None)}, {"y": spec("int32", None)})}
+    assert decode({"signature_name": "other", "instances": [1, 2]}, of).signature == "other"
+
+
+@pytest.mark.parametrize(
+    ("document", "shape"), [({"instances": [1, 2, 3]}, (3,)), ({"inputs": 5}, ()), ({"inputs": [[1]]}, (1, 1))]
+)
+def test_an_input_of_unknown_rank_takes_any(document: Any, shape: tuple[int, ...]) -> None:
+    of = signatures({"x": TensorSpec(FLOAT, None)})
+    assert decode(document, of).inputs["x"].shape == shape
+
+
+def test_strings_are_text_or_base_64() -> None:
+    of = signatures({"x": spec("object", None)})
+    for document in ({"instances": ["ä", {"b64": "/w=="}]}, {"inputs": {"x": ["ä", {"b64": "/w=="}]}}):
+        assert decode(document, of).inputs["x"].tolist() == ["ä".encode(), b"\xff"]
+    scalar = signatures({"x": spec("object")})
+    assert decode({"inputs": {"b64": "/w=="}}, scalar).inputs["x"].item() == b"\xff"
+
+
+def test_an_input_may_be_named_b64() -> None:
+    assert decode({"instances": [{"b64": 1}]}, signatures({"b64": spec("float32", None)})).inputs["b64"].tolist() == [1]
+
+
+def test_several_inputs_are_objects() -> None:
+    rows = {"instances": [{"a": [1, 2], "b": "p"}, {"b": {"b64": "cQ=="}, "a": [3, 4]}]}
+    columns = {"inputs": {"b": ["p", "q"], "a": [[1, 2], [3, 4]]}}
+    for document in (rows, columns):
+        call = decode(document, TWO)
+        assert call.inputs["a"].tolist() == [[1, 2], [3, 4]]
+        assert call.inputs["b"].tolist() == [b"p", b"q"]
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ([], "Is not object"),
+        ({}, "Missing 'inputs' or 'instances' key"),
+        (
+            {"inputs": [], "instances": []},
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist",
+        ),
+        ({"signature_name": 1, "instances": [[1, 2]]}, "'signature_name' key must be a string value."),
+        ({"signature_name": None, "instances": [[1, 2]]}, "'signature_name' key must be a string value."),
+        ({"signature_name": "no", "instances": [1]}, 'Serving signature name: "no" not found in signature def'),
+        ({"instances": {"x": 1}}, "Expecting 'instances' to be an list/array"),
+        ({"instances": None}, "Expecting 'instances' to be an list/array"),
+        ({"instances": []}, "No values in 'instances' array"),
+        (
+            {"instances": [[1, 2], ["a", 2]]},
+            (
+                "Failed to process element: 1 of 'instances' list. "
+                'Error: JSON Value: "a" Type: String is not of expected type: float'
+            ),
+        ),
+        (
+            {"instances": [{"x": [1, 2]}, {"x": [1, None]}]},
+            (
+                "Failed to process element: 1 key: x of 'instances' list. "
+                "Error: JSON Value: null Type: Null is not of expected type: float"
+            ),
+        ),
+        (
+            {"instances": [{"x": [1, 2]}, {"y": [1, 2]}]},
+            (
+                "Failed to process element: 1 of 'instances' list. "
+                'Error: JSON object: {"y": [1, 2]} keys must be equal to: x'
+            ),
+        ),
+        (
+            {"instances": [[1, 2], [1, 2], [1]]},
+            "Failed to process element: 2 of 'instances' list. Error: Expecting tensor size: 2 but got: 1",
+        ),
+        (
+            {"instances": [[1, 2], [[1], [2]]]},
+            "Failed to process element: 1 of 'instances' list. Error: Expecting tensor shape: [2] but got: [2, 1]",
+        ),
+        (
+            {"instances": [[[1], [1, 2]]]},
+            (
+                "Failed to process element: 0 of 'instances' list. Error: Encountered list at unexpected size: "
+                "expected 1 elements at dimension 1, got a list of 2: [1, 2]"
+            ),
+        ),
+        ({"inputs": {"y": [[1, 2]]}}, "Missing named input: x in 'inputs' object."),
+        ({"inputs": {"x": [[1, 2]], "y": 1}}, "unknown named input: y in 'inputs' object."),
+        (
+            {"inputs": [[1, 2], [3]]},
+            (
+                "input 'x': Encountered list at unexpected size: "
+                "expected 2 elements at dimension 1, got a list of 1: [3]"
+            ),
+        ),
+        ({"instances": [1, 2]}, "input 'x' has shape [2], expected [-1, 2]"),
+    ],
+)
+def test_what_is_wrong_is_said_in_the_words_that_clients_match_on(document: Any, error: str) -> None:
+    assert refused(document) == error
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        (
+            {"instances": [[1, 2]]},
+            (
+                "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+                "tensorinfo_map"
+            ),
+        ),
+        ({"instances": [{"a": [1, 2]}]}, "keys must be equal to: a,b"),
+        ({"instances": [{"a": [1, 2], "b": "p", "c": 1}]}, "keys must be equal to: a,b"),
+        ({"instances": [{"a": [1, 2], "b": 1}]}, "Failed to process element: 0 key: b of 'instances' list."),
+        ({"inputs": [[1, 2]]}, "inputs is a plain value/list"),
+        ({"inputs": {"a": [[1, 2]]}}, "Missing named input: b in 'inputs' object."),
+        ({"inputs": {"a": [[1, 2]], "b": ["p", "q"]}}, "all inputs must have the same number of rows: a 1, b 2"),
+    ],
+)
+def test_several_inputs_must_all_be_there_and_fit(document: Any, error: str) -> None:
+    assert error in refused(document, TWO)
+
+
+def test_the_row_at_fault_is_found_among_many() -> None:
+    for number in (0, 1, 499, 500, 998, 999):
+        rows: list[Any] = [[1, 2]] * 1000
+        rows[number] = [1, "x"]
+        assert f"process element: {number} of" in refused({"instances": rows})
+
+
+def test_one_output_is_bare_and_several_are_objects() -> None:
+    y, z = np.array([[1.5], [2.0]], np.float32), np.array([7, 8], np.int64)
+    assert encode(BY_ROW, y=y) == {"predictions": [[1.5], [2.0]]}
+    assert encode(BY_COLUMN, y=y) == {"outputs": [[1.5], [2.0]]}
+    assert encode(BY_ROW, y=y, z=z) == {"predictions": [{"y": [1.5], "z": 7}, {"y": [2.0], "z": 8}]}
+    assert encode(BY_COLUMN, y=y, z=z) == {"outputs": {"y": [[1.5], [2.0]], "z": [7, 8]}}
+
+
+def test_floats_keep_their_point() -> None:
+    assert tfserving.encode(BY_ROW, Reply({"y": np.array([2.0, 3.5], np.float32)})) == b'{"predictions":[2.0,3.5]}'
+
+
+def test_nan_and_infinity_are_bare_words() -> None:
+    y = np.array([np.nan, np.inf, -np.inf, 0.1], np.float32)
+    assert tfserving.encode(BY_COLUMN, Reply({"y": y})) == b'{"outputs": [NaN, Infinity, -Infinity, 0.1]}'
+
+
+def test_string_outputs_are_text_unless_their_name_says_bytes() -> None:
+    strings = np.array([b"a", b"b"], object)
+    assert encode(BY_ROW, label=strings) == {"predictions": ["a", "b"]}
+    assert encode(BY_ROW, label_bytes=strings) == {"predictions": [{"b64": "YQ=="}, {"b64": "Yg=="}]}
+
+
+def test_an_output_without_rows_can_be_had_by_column_only() -> None:
+    scalar, matrix = np.array(1.5, np.float32), np.zeros((2, 1), np.float32)
+    assert encode(BY_COLUMN, y=scalar) == {"outputs": 1.5}
+    assert encode(BY_COLUMN, y=scalar, z=matrix) == {"outputs": {"y": 1.5, "z": [[0.0], [0.0]]}}
+    for outputs in ({"y": scalar}, {"y": scalar, "z": matrix}):
+        with pytest.raises(InvalidRequest, match=r"^Tensor name: y has no rows; ask by 'inputs'"):
+            encode(BY_ROW, **outputs)
+
+
+def test_outputs_of_unequal_rows_can_be_had_by_column_only() -> None:
+    outputs: dict[str, Array] = {"y": np.zeros((2, 1), np.float32), "z": np.zeros((3,), np.int8)}
+    assert encode(BY_COLUMN, **outputs) == {"outputs": {"y": [[0.0], [0.0]], "z": [0, 0, 0]}}
+    with pytest.raises(InvalidRequest, match=r"^Tensor name: z has inconsistent batch size: 3 expecting: 2;"):
+        encode(BY_ROW, **outputs)
+
+
+def test_status_is_told_as_the_c_plus_plus_server_does() -> None:
+    assert json.loads(tfserving.encode_status({"123": "AVAILABLE"})) == {
+        "model_version_status": [
+            {"version": "123", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        ]
+    }
+
+
+def test_metadata_has_the_doubled_key_and_sizes_in_strings() -> None:
+    signature = Signature(
+        {"x": TensorSpec(FLOAT, (None, 8), "x:0")}, {"y": TensorSpec(ELEMENTS["object"], None, "y:0")}, "a/predict"
+    )
+    assert json.loads(tfserving.encode_metadata("m", "7", {"serving_default": signature})) == {
+        "model_spec": {"name": "m", "signature_name": "", "version": "7"},
+        "metadata": {
+            "signature_def": {
+                "signature_def": {
+                    "serving_default": {
+                        "inputs": {
+                            "x": {
+                                "dtype": "DT_FLOAT",
+                                "tensor_shape": {
+                                    "dim": [{"size": "-1", "name": ""}, {"size": "8", "name": ""}],
+                                    "unknown_rank": False,
+                                },
+                                "name": "x:0",
+                            }
+                        },
+                        "outputs": {
+                            "y": {
+                                "dtype": "DT_STRING",
+                                "tensor_shape": {"dim": [], "unknown_rank": True},
+                                "name": "y:0",
+                            }
+                        },
+                        "method_name": "a/predict",
+                        "defaults": {},
+                    }
+                }
+            }
+        },
+    }
