@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,9 @@ from service.types import ELEMENT_TYPES, Signature, Tensors, TensorSpec
 _ELEMENTS: Final = {element.tensorflow: element for element in ELEMENT_TYPES}
 _TAG: Final = "serve"
 _LONGEST: Final = 512
+_REASON: Final = re.compile(
+    r"(?:.*<stack traces unavailable>\n)?(?:{{function_node \S+}} )?(.+?)(?:\[\[{{|\[Op:|\Z)", re.DOTALL
+)
 
 _log = logging.getLogger("tfpod.tensorflow")
 
@@ -93,6 +97,6 @@ def _spec(tensor: Any) -> TensorSpec:
 
 
 def _reason(error: Any) -> str:
-    """Return what is wrong out of an OpError's message; before it stand the nodes, behind it the node and function."""
-    text: str = error.message.rpartition("<stack traces unavailable>\n")[2]
-    return " ".join(text.partition("[[{{node")[0].partition("[Op:")[0].split())[:_LONGEST]
+    """Return what is wrong out of an OpError's message, which also tells where: before it or behind, or both."""
+    found = _REASON.match(error.message)
+    return " ".join((found[1] if found else error.message).split())[:_LONGEST]

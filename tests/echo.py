@@ -1,0 +1,87 @@
+"""Models for those who serve them: folders that look like SavedModels, and a loader that the test holds up."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from service.metrics import Metrics
+from service.models import Load, Models
+from service.types import ELEMENT_TYPES, Signature, Signatures, Tensors, TensorSpec
+
+FLOAT, STRING = ELEMENT_TYPES[0], ELEMENT_TYPES[-1]
+ECHO = {"serving_default": Signature({"x": TensorSpec(FLOAT, (None, 3))}, {"x": TensorSpec(FLOAT, (None, 3))})}
+
+
+@dataclass
+class Echo:
+    """A runner that returns its inputs, after `before` has had a look at them."""
+
+    folder: Path
+    signatures: Signatures = field(default_factory=lambda: ECHO)
+    before: Callable[[str, Tensors], None] = lambda *_: None
+
+    def run(self, signature: str, inputs: Tensors) -> Tensors:
+        """Answer."""
+        self.before(signature, inputs)
+        return inputs
+
+
+@dataclass
+class Loader:
+    """Loads echoes, but each only when the test says `go`."""
+
+    begun: list[Path] = field(default_factory=list)
+    _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def __call__(self, folder: Path) -> Echo:
+        self.begun.append(folder)
+        assert self._go.acquire(timeout=60)
+        return Echo(folder)
+
+    def go(self, times: int = 1) -> None:
+        """Let loads end."""
+        self._go.release(times)
+
+
+@contextlib.contextmanager
+def models(load: Load, registry: CollectorRegistry | None = None, **paths: Path) -> Iterator[Models]:
+    """Make the models of these names."""
+    metrics = Metrics(registry or CollectorRegistry(), [])
+    made = Models(paths, load, metrics, max_batch_rows=4, max_queue_rows=16)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.asynccontextmanager
+async def loading(made: Models) -> AsyncIterator["asyncio.Task[None]"]:
+    """Load in the background."""
+    task = asyncio.create_task(made.load())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def saved(folder: Path, *versions: str) -> Path:
+    """Make what looks like SavedModels of these versions in `folder`."""
+    for version in versions:
+        (folder / version).mkdir(parents=True)
+        (folder / version / "saved_model.pb").touch()
+    return folder
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds."""
+    for _ in range(20_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it never came true")

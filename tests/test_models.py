@@ -1,0 +1,242 @@
+"""Which version is served, what is said of a model before it is ready, and of one that never will be."""
+
+import asyncio
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from service.errors import NotFound, NotReady
+from service.models import Load, ModelError
+from service.types import Array, Call, Signature, Tensors, TensorSpec
+from tests.alone import alone
+from tests.echo import FLOAT, STRING, Echo, Loader, loading, models, saved, until
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        (["1"], "1"),
+        (["9", "10", "2"], "10"),
+        (["3", "0012"], "12"),
+        (["0"], "0"),
+        (["1700000000000"], "1700000000000"),
+        (["2", "v3", "4.5", "-5", "٦", ".7", "8-tmp", "latest"], "2"),
+        (["5", "9" * 19], "5"),  # larger than the wire's 64 bits
+    ],
+)
+async def test_the_highest_version_is_served(tmp_path: Path, versions: list[str], newest: str) -> None:
+    with models(Echo, m=saved(tmp_path, *versions)) as made:
+        await made.load()
+        assert made.get("m").version == newest
+        assert made.get("m", int(newest)) is made.get("m")
+
+
+async def test_a_version_may_be_a_link_and_a_file_is_none(tmp_path: Path) -> None:
+    saved(tmp_path, "data", "1")
+    (tmp_path / "2").symlink_to(tmp_path / "data")
+    (tmp_path / "3").touch()
+    with models(Echo, m=tmp_path) as made:
+        await made.load()
+        assert made.get("m").version == "2"
+
+
+async def test_a_bare_saved_model_is_version_one(tmp_path: Path) -> None:
+    folders: list[Path] = []
+
+    def load(folder: Path) -> Echo:
+        folders.append(folder)
+        return Echo(folder)
+
+    with models(load, m=saved(tmp_path, "bare") / "bare") as made:
+        await made.load()
+        assert (made.get("m").version, folders) == ("1", [tmp_path / "bare"])
+
+
+def broken(_: Path) -> Any:
+    """Fail as TensorFlow does: at length."""
+    raise OSError("Cannot parse file\n  line 2\n" + "x" * 10_000)
+
+
+def stopped(_: Path) -> Any:
+    """Fail in a manner that threads let pass in silence."""
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("path", "load", "text"),
+    [
+        ("missing", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
+        ("file", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
+        ("empty", Echo, "model 'm' at {}: FileNotFoundError: neither a SavedModel nor a folder of numbered versions"),
+        ("half", Echo, "model 'm' at {}: FileNotFoundError: version 3 has no saved_model.pb: it is not complete"),
+        ("bare", broken, "model 'm' at {}: OSError: Cannot parse file line 2 xxx"),
+        ("bare", stopped, "model 'm' at {}: SystemExit: 3"),
+    ],
+)
+async def test_a_model_that_cannot_be_served_is_named_with_path_and_cause_in_one_line(
+    tmp_path: Path, path: str, load: Load, text: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "empty" / "v1").mkdir(parents=True)
+    saved(tmp_path, "bare", "half/2")
+    (tmp_path / "half" / "3" / "variables").mkdir(parents=True)
+    with models(load, m=tmp_path / path) as made:
+        with pytest.raises(ModelError) as caught:
+            await made.load()
+        said = str(caught.value)
+        assert said.startswith(text.format(tmp_path / path))
+        assert "\n" not in said
+        assert len(said) < 1000
+        assert not made.ready
+
+
+async def test_a_missing_folder_is_told_before_any_model_is_loaded(tmp_path: Path) -> None:
+    loader = Loader()
+    with models(loader, fine=saved(tmp_path, "1"), gone=tmp_path / "gone") as made:
+        with pytest.raises(ModelError, match="'gone'"):
+            await made.load()
+        assert loader.begun == []
+
+
+async def test_ready_is_told_only_once_all_are_and_each_is_served_as_soon_as_it_is(tmp_path: Path) -> None:
+    loader = Loader()
+    with models(loader, a=saved(tmp_path / "a", "1"), b=saved(tmp_path / "b", "7")) as made:
+        assert (made.names, made.ready) == (["a", "b"], False)
+        async with loading(made) as task:
+            loader.go()
+            await until(lambda: len(loader.begun) == 2)
+            assert (made.get("a").version, made.ready) == ("1", False)
+            with pytest.raises(NotReady, match="model 'b' is being loaded") as caught:
+                made.get("b")
+            assert caught.value.retry_after == 5
+            assert (made.state("a"), made.state("b")) == (("1", "AVAILABLE"), ("7", "LOADING"))
+            loader.go()
+            await task
+        assert made.ready
+        assert made.state("b", 7) == ("7", "AVAILABLE")
+
+
+async def test_what_is_not_served_is_not_found_as_tensorflow_serving_words_it(tmp_path: Path) -> None:
+    loader = Loader()
+    with models(loader, m=saved(tmp_path, "2", "10")) as made:
+        assert made.state("m", 3) == ("3", "LOADING")  # nobody has looked yet
+        async with loading(made) as task:
+            await until(lambda: loader.begun)
+            with pytest.raises(NotFound, match=r"^Servable not found for request: Specific\(m, 2\)$"):
+                made.state("m", 2)
+            loader.go()
+            await task
+        for look in (made.get, made.state):
+            with pytest.raises(NotFound, match=r"^Servable not found for request: Latest\(x\)$"):
+                look("x")
+            with pytest.raises(NotFound, match=r"^Servable not found for request: Specific\(m, 2\)$"):
+                look("m", 2)
+
+
+async def test_every_signature_is_warmed_by_one_row_and_a_full_batch_of_zeros(tmp_path: Path) -> None:
+    runs: list[tuple[str, dict[str, tuple[tuple[int, ...], Any]]]] = []
+
+    def note(signature: str, inputs: Tensors) -> None:
+        runs.append((signature, {name: (array.shape, set(array.ravel().tolist())) for name, array in inputs.items()}))
+
+    batch = {"x": TensorSpec(FLOAT, (None, None, 2)), "text": TensorSpec(STRING, (None,))}
+    fixed = {"x": TensorSpec(FLOAT, None), "y": TensorSpec(FLOAT, (2,))}
+    signatures = {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}
+    with models(lambda folder: Echo(folder, signatures, note), m=saved(tmp_path, "1")) as made:
+        await made.load()
+    assert runs == [
+        ("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})}),
+        ("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})}),
+        ("fixed", {"x": ((), {0.0}), "y": ((2,), {0.0})}),
+    ]
+
+
+async def test_a_model_that_cannot_take_zeros_is_served_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        if threading.current_thread().name == "load":
+            raise ValueError("zeros\nmake no sense")
+
+    with models(lambda folder: Echo(folder, before=refuse), m=saved(tmp_path, "1")) as made:
+        await made.load()
+        warnings = [vars(record) for record in caplog.records if record.levelno == logging.WARNING]
+        assert [(w["message"], w["signature"], w["rows"], w["reason"]) for w in warnings] == [
+            ("warm-up failed", "serving_default", rows, "ValueError: zeros make no sense") for rows in (1, 4)
+        ]
+        x: Array = np.ones((1, 3), np.float32)
+        outputs = await made.get("m").batcher.submit(
+            Call("serving_default", {"x": x}), asyncio.get_running_loop().time() + 60
+        )
+        np.testing.assert_array_equal(outputs["x"], x)
+
+
+async def test_a_load_that_is_cancelled_lets_the_loader_end_in_peace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    loader = Loader()
+    with models(loader, m=saved(tmp_path, "1")) as made:
+        async with loading(made):
+            await until(lambda: loader.begun)
+        (thread,) = [thread for thread in threading.enumerate() if thread.name == "load"]
+        loader.go()
+        await asyncio.to_thread(thread.join, 30)
+        await asyncio.sleep(0)
+        assert (made.ready, caplog.records) == (False, [])
+
+
+async def test_the_gauges_speak_of_all_models_together(tmp_path: Path) -> None:
+    registry, gate, hanging = CollectorRegistry(), threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        if threading.current_thread().name == "model":
+            hanging.set()
+            assert gate.wait(60)
+
+    with models(
+        lambda folder: Echo(folder, before=hang), registry, a=saved(tmp_path / "a", "1"), b=saved(tmp_path / "b", "1")
+    ) as made:
+        assert (made.stuck_for(), registry.get_sample_value("tfpod_queue_rows")) == (0.0, 0.0)
+        await made.load()
+        call = Call("serving_default", {"x": np.ones((3, 3), np.float32)})
+        deadline = asyncio.get_running_loop().time() + 60
+        callers = [asyncio.create_task(made.get(name).batcher.submit(call, deadline)) for name in ("a", "a", "b", "b")]
+        await until(hanging.is_set)
+        await until(lambda: registry.get_sample_value("tfpod_queue_rows") == 6)
+        await until(lambda: made.stuck_for() > 0)
+        assert 0 < (registry.get_sample_value("tfpod_model_busy_percent") or 0) <= 100
+        gate.set()
+        await asyncio.gather(*callers)
+        assert (made.stuck_for(), registry.get_sample_value("tfpod_queue_rows")) == (0.0, 0.0)
+
+
+def test_a_model_that_takes_long_to_load_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    program = f"""
+        import asyncio, threading
+        from pathlib import Path
+        from prometheus_client import CollectorRegistry
+        from service.metrics import Metrics
+        from service.models import Models
+
+        async def main():
+            begun = threading.Event()
+            def load(folder):
+                begun.set()
+                threading.Event().wait()
+            metrics = Metrics(CollectorRegistry(), [])
+            paths = {{"m": Path({str(saved(tmp_path, "1"))!r})}}
+            models = Models(paths, load, metrics, max_batch_rows=1, max_queue_rows=1)
+            loading = asyncio.create_task(models.load())
+            await asyncio.to_thread(begun.wait)
+            loading.cancel()
+
+        asyncio.run(main())
+    """
+    alone(program)
