@@ -102,7 +102,7 @@ class Admission:
             return
         begun = time.monotonic()
         is_open, route = self._classify(scope)
-        answer = _Answer(send)
+        answer = _Answer(send, closes=bool(_header(scope, b"expect")))
         try:
             if not is_open:
                 self._authorize(scope)
@@ -145,7 +145,8 @@ class Admission:
     def _seconds(self, scope: Scope) -> float:
         """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
         expected = _header(scope, EXPECTED_TIMEOUT)
-        return min(self._limits.seconds, int(expected[:9]) / 1000) if expected.isdigit() else self._limits.seconds
+        milliseconds = int(expected[:9]) if expected.isdigit() else 0
+        return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
 
     async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", deadline: float) -> None:
         """Hold a place in flight from here to the end of the answer, as long as the deadline and the caller last."""
@@ -155,6 +156,7 @@ class Admission:
         body: bytes | None = None
         try:
             async with asyncio.timeout_at(deadline):
+                answer.closes = False
                 body = await self._read(receive)
                 scope.setdefault("state", {})["deadline"] = deadline
                 await self._run(scope, body, receive, answer)
@@ -219,16 +221,22 @@ class _CallerGone(Exception):
 
 
 class _Answer:
-    """The ASGI `send` of one request, which remembers how far the answer has got."""
+    """The ASGI `send` of one request, which remembers how far the answer has got.
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    While it `closes`, the answer ends the connection: a client that waits for `100 Continue` and is refused instead may
+    or may not send its body, so nobody can tell where its next request begins (RFC 9110, section 10.1.1).
+    """
+
+    def __init__(self, send: Send, *, closes: bool) -> None:
+        self._send, self.closes = send, closes
         self.status = 500
         self.started = self.complete = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
+            if self.closes:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await self._send(message)
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 

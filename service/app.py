@@ -45,8 +45,9 @@ class Pod:
             max_batch_rows=settings.max_batch_rows,
             max_queue_rows=settings.max_queue_rows,
         )
+        health = routes.Health(live=self._not_live, ready=self._not_ready)
         self.api = Admission(
-            routes.api(self._models, version, self._lifespan),
+            routes.api(self._models, health, version, self._lifespan),
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
                 inflight=settings.max_inflight,
@@ -57,7 +58,7 @@ class Pod:
             classify=routes.classify,
             respond=routes.respond,
         )
-        self.admin = routes.admin(metrics, routes.Health(live=self._not_live, ready=self._not_ready))
+        self.admin = routes.admin(metrics, health)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:

@@ -66,11 +66,10 @@ class Connections(ServerState):
         return len(connections)
 
     def make_room(self) -> None:
-        """If there are too many connections, close the one that has been idle for longest, or else the newest."""
+        """If there are too many connections, cut the one that has waited longest for a request to begin."""
         if len(self.connections) > self.patience.connections:
-            idle = [connection for connection in self._all() if connection.idle]
-            victim = min(idle, key=lambda connection: connection.idle_since) if idle else self._all()[-1]
-            victim.transport.abort()
+            waiting = [connection for connection in self._all() if connection.idle or connection.fresh]
+            min(waiting, key=lambda connection: connection.idle_since).transport.abort()
 
     def ended(self) -> None:
         """Take note that a connection may have been the last."""
@@ -89,7 +88,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
         self.idle_since = self.loop.time()
-        self._in_head = False
+        self._in_head = self._leaving = False
         self._head_bytes = 0
         self._fault = (400, "invalid HTTP request")
         #: What the client has to do next, and by when.
@@ -99,7 +98,13 @@ class Connection(HttpToolsProtocol):
     @property
     def idle(self) -> bool:
         """True between an answer and the next request's first byte."""
-        return bool(self.cycle and self.cycle.response_complete and not (self._in_head or self.pipeline))
+        complete = self.cycle is not None and self.cycle.response_complete
+        return complete and not (self._in_head or self._leaving or self.pipeline)
+
+    @property
+    def fresh(self) -> bool:
+        """True until the first byte."""
+        return self.cycle is None and not (self._in_head or self._leaving)
 
     def drain(self) -> None:
         """Close with the answer under way, if that can still be said, or with the next one."""
@@ -128,6 +133,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse; bound the head in size and, from its first byte on, in time."""
+        if self._leaving:
+            return
         was_in_head = self._in_head
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
@@ -152,6 +159,7 @@ class Connection(HttpToolsProtocol):
             raise httptools.HttpParserError(self._fault[1])
         super().on_headers_complete()
         self.headers = _Forget()  # where the parser puts trailers
+        self.cycle.transport = cast("asyncio.Transport", _Exit(self))
 
     def on_message_complete(self) -> None:
         """Note the end of a body; of one that was refused unread, the connection can be used again."""
@@ -162,7 +170,9 @@ class Connection(HttpToolsProtocol):
             self._wait_for_next()
 
     def on_response_complete(self) -> None:
-        """Close, or wait for the next request; give the rest of a body that nobody wanted some time to arrive."""
+        """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
+        if self._leaving:
+            return
         super().on_response_complete()
         if not self.idle or self.transport.is_closing():
             return
@@ -172,6 +182,17 @@ class Connection(HttpToolsProtocol):
             self._expect(_LINGER_SECONDS)
         elif self.server_state.closing:
             self.close_if_idle()
+
+    def leave(self) -> None:
+        """Close, once what is still being sent has been read for a while.
+
+        Closing with bytes unread makes the system reset the connection, and the client may never see its answer.
+        """
+        if not self._leaving and not self.transport.is_closing():
+            self._leaving = True
+            self._expect(_LINGER_SECONDS)
+            self.transport.write_eof()
+            self.flow.resume_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that was idle for too long, even if the client has not read its last answer."""
@@ -210,7 +231,7 @@ class Connection(HttpToolsProtocol):
         self._reading = self.loop.call_later(seconds, self._too_slow) if seconds else None
 
     def _too_slow(self) -> None:
-        if self._in_head:
+        if self._in_head and not self._leaving:
             self._refuse(408, "the request's head did not arrive in time")
         else:
             self.transport.abort()
@@ -221,7 +242,7 @@ class Connection(HttpToolsProtocol):
             body = orjson.dumps({"error": message})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
-        self.transport.close()
+        self.leave()
 
     def _readable(self) -> bool:
         """Tell whether bytes have arrived that the loop has not seen yet."""
@@ -230,6 +251,22 @@ class Connection(HttpToolsProtocol):
             poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
             return any(events & select.POLLIN for _, events in poll.poll(0))
         return False
+
+
+class _Exit:
+    """What a request's cycle sees of the transport: its answer may close the connection, in good order."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.write = connection.transport.write
+        self.is_closing = connection.transport.is_closing
+
+    def close(self) -> None:
+        """Close at once if the request has been read to its end."""
+        if self._connection.cycle.more_body:
+            self._connection.leave()
+        else:
+            self._connection.transport.close()
 
 
 class _Forget(list[tuple[bytes, bytes]]):

@@ -37,6 +37,14 @@ class Codec(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes ask: each returns None if all is well, else what is wrong."""
+
+    live: Callable[[], str | None]
+    ready: Callable[[], str | None]
+
+
 async def infer(codec: Codec, request: Request) -> Response:
     """Walk from the body to the answer; 401, 403, 408, 413 and 429 were settled at the door."""
     model = _model(request)  # 404 503
@@ -77,8 +85,8 @@ async def oip_live(_: Request) -> Response:
 
 
 async def oip_ready(request: Request) -> Response:
-    """Answer 200 once every model is ready, else 503."""
-    ready = request.state.models.ready
+    """Answer 200 from the moment every model is ready until the end begins, else 503."""
+    ready = request.state.health.ready() is None
     return _json(oip.encode_ready(ready=ready), 200 if ready else 503)
 
 
@@ -137,14 +145,14 @@ def respond(_: Scope, error: PodError) -> Response:
     return Response(http.encode_error(str(error)), http.status_of(error), headers, "application/json")
 
 
-def api(models: Models, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
+def api(models: Models, health: Health, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
     """Return the API as an application. It raises PodError for what it refuses; the door around it answers."""
     router = Router([*INFERENCE, *OPEN, *CLOSED], lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = app
         if scope["type"] == "http":
-            scope.setdefault("state", {}).update(models=models, version=version)
+            scope.setdefault("state", {}).update(models=models, health=health, version=version)
         try:
             await router(scope, receive, send)
         except HTTPException as error:
@@ -154,14 +162,6 @@ def api(models: Models, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
             await refusal(scope, receive, send)
 
     return app
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes ask: each returns None if all is well, else what is wrong."""
-
-    live: Callable[[], str | None]
-    ready: Callable[[], str | None]
 
 
 def admin(metrics: Metrics, health: Health) -> ASGIApp:

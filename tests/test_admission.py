@@ -168,6 +168,17 @@ async def test_a_body_that_is_declared_too_long_is_refused_unread() -> None:
     assert value(registry, "tfpod_rejected_total", reason="too_large") == 1
 
 
+async def test_a_refused_client_that_waits_for_100_continue_is_told_to_close() -> None:
+    entrance, _ = door()
+    expect = (b"expect", b"100-continue")
+    refused = Caller(headers=((b"content-length", b"11"), expect))
+    await refused.ask(entrance)
+    assert refused.headers[b"connection"] == b"close"
+    served = Caller(headers=(expect,)).body()
+    await served.ask(entrance)
+    assert b"connection" not in served.headers
+
+
 async def test_a_body_of_no_declared_length_is_read_no_further_than_it_may_be_long() -> None:
     entrance, _ = door()
     caller = Caller()
@@ -260,7 +271,9 @@ async def test_a_client_that_does_not_read_its_answer_is_given_up_at_the_deadlin
     assert entrance.inflight == 0
 
 
-@pytest.mark.parametrize(("expected", "status"), [(b"50", 504), (b"20000", 200), (b"", 200), (b"soon", 200)])
+@pytest.mark.parametrize(
+    ("expected", "status"), [(b"50", 504), (b"20000", 200), (b"0", 200), (b"", 200), (b"soon", 200)]
+)
 async def test_the_deadline_is_no_later_than_the_proxys(expected: bytes, status: int) -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.2)

@@ -129,6 +129,16 @@ async def test_a_body_nobody_wants_is_read_so_that_its_sender_finds_the_answer()
         assert (await client.ask(GET))[0] == 200, "the connection is usable again"
 
 
+async def test_the_sender_of_a_body_nobody_wants_finds_the_answer_even_if_it_asked_to_close() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.send(GET[:-2] + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % (8 << 20))
+        for _ in range(8):
+            await client.send(b"x" * (1 << 20))
+        assert (await client.answer())[0] == 200
+        assert await client.ended() == b""
+
+
 async def test_a_client_that_does_not_read_is_cut_off() -> None:
     ended = asyncio.Event()
 
@@ -164,6 +174,13 @@ async def test_the_longest_idle_connection_makes_room_for_a_new_one() -> None:
         assert (await third.ask(GET))[0] == 200
         assert (await first.ask(GET))[0] == 200
         assert await second.ended() == b""
+
+
+async def test_connections_that_say_nothing_keep_nobody_out() -> None:
+    async with serving(echo, replace(PATIENT, connections=2)) as pod:
+        silent = [await pod.connect() for _ in range(5)]
+        assert (await (await pod.connect()).ask(GET))[0] == 200
+        assert await silent[0].ended() == b""
 
 
 async def test_a_reset_connection_leaves_no_timer() -> None:

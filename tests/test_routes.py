@@ -154,7 +154,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("v1", {"instances": [[True, 2, 3]]}, 400, "Type: Boolean"),
     ("v1", {"instances": [[1, 2]]}, 400, "expected [-1, 3]"),
     ("v1", {"instances": [1]}, 400, "expected [-1, 3]"),
-    ("v1", {"instances": [[1, 2, 3], [1, 2]]}, 400, "unexpected size"),
+    ("v1", {"instances": [[1, 2, 3], [1, 2]]}, 400, "Expecting tensor size: 3 but got: 2"),
     ("v1", {"instances": [ROW], "inputs": [ROW]}, 400, "only one of"),
     ("v1", {"instances": [ROW], "signature_name": "no"}, 400, 'name: "no" not found'),
     ("v1", {"instances": [ROW], "signature_name": 1}, 400, "must be a string"),
@@ -330,6 +330,7 @@ async def test_a_pod_that_ends_is_unready_and_goes_on_serving(tmp_path: Path) ->
         pod.pod.draining = True
         ready = await pod.admin.get("/readyz")
         assert (ready.status_code, ready.text) == (503, "draining")
+        assert (await pod.http.get("/v2/health/ready")).status_code == 503
         assert (await pod.admin.get("/livez")).status_code == 200
         assert (await pod.predict(ROW)).status_code == 200
 
