@@ -16,7 +16,10 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the fields of `extra`, traceback."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the fields of `extra`, traceback.
+
+    Pure ASCII: whatever a caller made us log, no terminal and no collector takes a part of it for a line of its own.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line for `record`, without a line break in it."""
@@ -26,10 +29,10 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
 
 
 def configure(level: str) -> None:

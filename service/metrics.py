@@ -1,10 +1,11 @@
 """Every metric of the pod, in one class; label values exist from the start, so that a first event is no new series."""
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -34,7 +35,7 @@ Gauge = Callable[[], float | None]
 
 
 class Window:
-    """A sum over the last 15 seconds, in half-second steps.
+    """A sum over the last 15 seconds, in half-second steps; every thread may use it.
 
     The step under way counts although it is not over: the mean errs on the low side, by at most 1/30, so that jitter
     at an exact multiple of the target asks for no pod too many.
@@ -44,24 +45,24 @@ class Window:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._sums = [0.0] * self._STEPS
-        self._step = self._now()
+        self._step = 0
 
     def add(self, value: float) -> None:
         """Count `value` now."""
-        self._forget()
-        self._sums[self._step % self._STEPS] += value
+        with self._lock:
+            self._forget()
+            self._sums[self._step % self._STEPS] += value
 
     def mean(self) -> float:
         """Return the sum of the last 15 s, divided by 15."""
-        self._forget()
-        return sum(self._sums) / WINDOW
-
-    def _now(self) -> int:
-        return int(self._clock() * self._STEPS / WINDOW)
+        with self._lock:
+            self._forget()
+            return sum(self._sums) / WINDOW
 
     def _forget(self) -> None:
-        now = self._now()
+        now = int(self._clock() * self._STEPS / WINDOW)
         for step in range(max(self._step, now - self._STEPS) + 1, now + 1):
             self._sums[step % self._STEPS] = 0.0
         self._step = now
@@ -99,6 +100,7 @@ class Metrics(Collector):
         def histogram(name: str, text: str, label: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(name, text, (label,), buckets=buckets, registry=registry)
 
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
         self._registry, self._clock, self._arrivals = registry, clock, Window(clock)
         self._gauges: dict[str, Gauge] = {"tfpod_requests_per_second": self._arrivals.mean}
         requests = counter("tfpod_requests_total", "Inference requests that arrived and were let in by token.", "route")

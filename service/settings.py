@@ -1,14 +1,14 @@
 """Frozen settings out of a mapping of strings; every fault is reported at once, by the setting's own name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-Positive = Annotated[int, Meta(ge=1)]
+Positive = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
@@ -56,56 +56,58 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def model_paths(self) -> dict[str, Path]:
         """Return each served model's folder by name: what `models` says, else the bundled ones."""
         if not self.models:
-            return {path.name: path for path in sorted(_BUNDLED.iterdir()) if path.is_dir()}
-        return {name: Path(path) for name, path in _pairs(self.models)}
+            return {path.name: path for path in sorted(_BUNDLED.iterdir()) if any(path.glob("*/saved_model.pb"))}
+        return {name: Path(path) for name, _, path in _entries(self.models)}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yield (field, what is wrong with it) for what a field's type cannot say."""
+        entries = _entries(self.models)
+        for name, equals, path in entries:
+            if not (path and _MODEL_NAME.fullmatch(name)):
+                yield "models", f"expected NAME=PATH, got {name + equals + path!r}"
+        names = [name for name, _, _ in entries if name]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield "models", f"{name!r} is named twice"
+        if self.port == self.admin_port != 0:
+            yield "admin_port", f"{self.admin_port} is the API's port already"
+        if self.max_batch_rows > self.max_queue_rows:
+            yield "max_queue_rows", f"{self.max_queue_rows} is less than one batch of {self.max_batch_rows}"
 
 
 def read(cls: type[S], given: Mapping[str, str], prefix: str) -> S:
     """Return a `cls` made of the entries of `given` whose names begin with `prefix`.
 
-    Field `max_inflight` is read from `PREFIX` + `MAX_INFLIGHT`; an absent entry leaves its default.
-    Raises SettingsError with every fault, unknown names among them.
+    Field `max_inflight` is read from `PREFIX` + `MAX_INFLIGHT`; an absent entry leaves its default. Raises
+    SettingsError with every fault: unknown names, values of the wrong type, and what the method `faults` of `cls`
+    yields, if it has one.
     """
     fields = {prefix + field.name.upper(): field for field in msgspec.structs.fields(cls)}
-    faults = [f"{name}: no such setting" for name in sorted(given) if name.startswith(prefix) and name not in fields]
+    wrong = {name: "no such setting" for name in sorted(given) if name.startswith(prefix) and name not in fields}
     values: dict[str, Any] = {}
     for name, field in fields.items():
-        if name not in given:
-            continue
-        try:
-            values[field.name] = msgspec.convert(given[name].strip(), field.type, strict=False)
-        except msgspec.ValidationError as error:
-            faults.append(f"{name}: {_lower(error)}, got {given[name]!r}")
-    if not faults:
-        settings = cls(**values)
-        faults = _check(settings, prefix) if isinstance(settings, Settings) else []
+        if name in given:
+            try:
+                values[field.name] = msgspec.convert(given[name].strip(), field.type, strict=False)
+            except msgspec.ValidationError as error:
+                wrong[name] = f"{_lower(error)}, got {given[name]!r}"
+    settings = cls(**values)
+    faults = [f"{name}: {fault}" for name, fault in wrong.items()]
+    for field_name, fault in getattr(settings, "faults", tuple)():
+        if (name := prefix + field_name.upper()) not in wrong:
+            faults.append(f"{name}: {fault}")
     if faults:
         raise SettingsError(faults)
     return settings
 
 
-def _check(settings: Settings, prefix: str) -> list[str]:
-    """Return the faults that no single field shows."""
-    faults = []
-    for entry in settings.models.split(",") if settings.models else ():
-        name, equals, path = entry.strip().partition("=")
-        if not (equals and path and _MODEL_NAME.fullmatch(name)):
-            faults.append(f"{prefix}MODELS: expected NAME=PATH, got {entry!r}")
-    names = [name for name, _ in _pairs(settings.models)]
-    faults += [f"{prefix}MODELS: {name!r} is named twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    if settings.port == settings.admin_port != 0:
-        faults.append(f"{prefix}ADMIN_PORT: {settings.admin_port} is the API's port already")
-    if settings.max_batch_rows > settings.max_queue_rows:
-        faults.append(f"{prefix}MAX_QUEUE_ROWS: {settings.max_queue_rows} is less than one batch")
-    return faults
-
-
-def _pairs(models: str) -> list[tuple[str, str]]:
-    """Split `NAME=PATH,…`."""
-    return [(name, path) for name, _, path in (entry.strip().partition("=") for entry in models.split(",") if entry)]
+def _entries(models: str) -> list[tuple[str, str, str]]:
+    """Split `NAME=PATH,…` into (name, "=", path); a malformed entry lacks some of it."""
+    return [entry.strip().partition("=") for entry in models.split(",")] if models else []
 
 
 def _lower(error: msgspec.ValidationError) -> str:
-    """Return the decoder's sentence as the end of one of ours."""
-    text = str(error).replace("`str`", "text").replace("`int`", "a whole number").replace("`float`", "a number")
+    """Return the decoder's sentence as the beginning of one of ours."""
+    text = str(error).removesuffix(", got `str`")
+    for name, meaning in (("`str`", "text"), ("`int`", "a whole number"), ("`float`", "a number")):
+        text = text.replace(name, meaning)
     return text[0].lower() + text[1:]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,23 @@ from service.errors import InvalidRequest
 from service.types import ELEMENT_TYPES, Array, Call, ElementType, Reply, Signatures
 from tests.codecs.forms import ELEMENTS, FORMS, Form, random_array, same, signatures, spec
 
-FORM = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+
+def forms(suited: Callable[[Form], bool]) -> pytest.MarkDecorator:
+    """Return the mark of a test that is done with each form that suits it."""
+    return pytest.mark.parametrize("form", [form for form in FORMS if suited(form)], ids=lambda form: form.name)
+
+
+FORM = forms(lambda _: True)
 ELEMENT = pytest.mark.parametrize("element", ELEMENT_TYPES, ids=lambda element: element.numpy.name)
+FORM_AND_ELEMENT = pytest.mark.parametrize(
+    ("form", "element"),
+    [
+        pytest.param(form, element, id=f"{form.name}-{element.numpy.name}")
+        for form in FORMS
+        for element in ELEMENT_TYPES
+        if element.numpy.name not in form.lacks
+    ],
+)
 
 X = signatures({"x": spec("float32", None, 3)})
 
@@ -26,11 +42,8 @@ def refusal(form: Form, body: bytes, of: Signatures = X) -> str:
     return str(caught.value)
 
 
-@FORM
-@ELEMENT
+@FORM_AND_ELEMENT
 def test_whatever_a_client_sends_arrives(form: Form, element: ElementType) -> None:
-    if element.numpy.name in form.lacks:
-        pytest.skip("this form has no such numbers")
     random = np.random.default_rng(1)
     for _ in range(20):
         shape = tuple(int(size) for size in random.integers(1, 4, random.integers(1, 4)))
@@ -40,10 +53,8 @@ def test_whatever_a_client_sends_arrives(form: Form, element: ElementType) -> No
         assert (call.signature, call.by_row) == ("serving_default", form.by_row)
 
 
-@FORM
+@forms(lambda form: not form.bare)
 def test_several_inputs_arrive_together(form: Form) -> None:
-    if form.bare:
-        pytest.skip("this form has one tensor")
     random = np.random.default_rng(2)
     elements = [element for element in ELEMENT_TYPES if element.numpy.name not in form.lacks]
     inputs = {element.oip: random_array(random, element, (3, 2)) for element in elements}
@@ -85,11 +96,16 @@ def test_float32_is_written_by_its_shortest_text(form: Form, last: float) -> Non
     assert texts[:4] == ["0.1", "16777216.0", "3.4028235e38", "1e-45"]
 
 
-@FORM
-@pytest.mark.parametrize("shape", [(), (0,), (2, 0), (0, 3), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        pytest.param(form, shape, id=f"{form.name}-{shape}")
+        for form in FORMS
+        for shape in ((), (0,), (2, 0), (0, 3), (1, 1, 1, 1, 1))
+        if shape or not form.by_row
+    ],
+)
 def test_scalars_and_empty_tensors_are_answered(form: Form, shape: tuple[int, ...]) -> None:
-    if form.by_row and not shape:
-        pytest.skip("a scalar has no rows")
     for value in (1.5, np.nan):
         array = np.full(shape, value, np.float32)
         body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}))
@@ -185,10 +201,8 @@ def test_a_tensor_that_does_not_fit_the_signature_is_refused(form: Form, shape: 
     refusal(form, form.body({"x": np.zeros(shape, np.float32)}))
 
 
-@FORM
+@forms(lambda form: not (form.bare or form.by_row))
 def test_inputs_of_unequal_rows_are_refused(form: Form) -> None:
-    if form.bare or form.by_row:
-        pytest.skip("this form cannot say such a thing")
     inputs: dict[str, Array] = {"a": np.zeros((2, 1), np.float32), "b": np.zeros((3, 1), np.float32)}
     of = signatures({"a": spec("float32", None, 1), "b": spec("float32", None, 1)})
     assert "same" in refusal(form, form.body(inputs), of)
@@ -263,12 +277,9 @@ def test_no_change_to_a_body_breaks_anything(form: Form) -> None:
     assert 1000 < refused < 3000
 
 
-@FORM
-@ELEMENT
+@FORM_AND_ELEMENT
 def test_both_ways_through_the_decoder_agree(form: Form, element: ElementType) -> None:
     """Bytes after the document send a request the long way: what it finds is what the short way finds."""
-    if element.numpy.name in form.lacks:
-        pytest.skip("this form has no such numbers")
     random = np.random.default_rng(5)
     of = signatures({"x": spec(element, None, None)})
     taken = 0

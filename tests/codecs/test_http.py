@@ -47,9 +47,10 @@ def test_a_kind_that_is_new_has_the_status_of_its_parent() -> None:
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     assert errors.__doc__ is not None
-    drawn = re.findall(r"^(.*?)(?:├── |└── |^)(\w+)(?=  |$)", errors.__doc__.split("\n\n", 1)[1], re.MULTILINE)
-    depths = {name: (len(indent) + 4) // 4 if name != "PodError" else 0 for indent, name in drawn}
-    assert depths == {name: len(getattr(errors, name).__mro__) - 4 for name in STATUSES}
+    drawn = re.findall(r"^([│├└─ ]*)(\w+)(?: |$)", errors.__doc__.split("\n\n", 1)[1], re.MULTILINE)
+    assert {name: len(indent) // 4 for indent, name in drawn} == {
+        name: len(getattr(errors, name).__mro__) - len(PodError.__mro__) for name in STATUSES
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,167 @@
+"""service/settings.py: from strings to settings, or to a list of everything that is wrong with them."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.adapter.settings import Settings as AdapterSettings
+from service.settings import Settings, SettingsError, read
+
+
+def settings(**given: str) -> Settings:
+    return read(Settings, {f"TFPOD_{name.upper()}": value for name, value in given.items()}, "TFPOD_")
+
+
+def faults(**given: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        settings(**given)
+    assert str(caught.value) == "; ".join(caught.value.faults)
+    return caught.value.faults
+
+
+def test_nothing_given_leaves_the_defaults_that_others_rely_on() -> None:
+    found = settings()
+    assert found == Settings()
+    assert (found.host, found.port, found.admin_port, found.tokens_file) == ("", 8000, 9000, "")
+    assert (found.request_timeout, found.drain_delay, found.drain_timeout) == (10.0, 5.0, 30.0)
+    assert (found.max_body_bytes, found.max_inflight) == (8 << 20, 256)
+
+
+def test_what_is_given_is_read_by_its_type() -> None:
+    found = settings(port="0", request_timeout="1e-3", max_body_bytes="1048576", host="::1", log_level="DEBUG")
+    assert (found.port, found.request_timeout, found.max_body_bytes) == (0, 0.001, 1048576)
+    assert (found.host, found.log_level) == ("::1", "DEBUG")
+
+
+def test_blanks_around_a_value_are_nothing() -> None:
+    assert settings(port=" 1234\n", models="  ").port == 1234
+    assert settings(models=" a=/x , b=/y ").model_paths() == {"a": Path("/x"), "b": Path("/y")}
+
+
+def test_other_peoples_variables_are_left_alone() -> None:
+    assert read(Settings, {"PATH": "/bin", "tfpod_port": "x", "XTFPOD_PORT": "x"}, "TFPOD_") == Settings()
+
+
+def test_a_whole_number_may_be_written_in_any_manner_that_is_one() -> None:
+    assert settings(max_inflight="1e3").max_inflight == 1000
+    assert settings(max_inflight="512.0").max_inflight == 512
+
+
+@pytest.mark.parametrize(
+    "value", ["", "x", "1.5", "0x10", "1_000", "1,000", "true", "null", "nan", "[1]", "-1", "0", "\u0665"]
+)
+def test_what_is_no_positive_whole_number_is_refused(value: str) -> None:
+    (fault,) = faults(max_inflight=value)
+    assert fault.startswith("TFPOD_MAX_INFLIGHT: expected ")
+    assert fault.endswith(f", got {value!r}")
+
+
+@pytest.mark.parametrize("name", ["request_timeout", "header_timeout", "keep_alive"])
+@pytest.mark.parametrize("value", ["", "x", "0", "-1", "nan", "NaN", "inf", "-inf", "Infinity", "1e400", "86401", "1s"])
+def test_what_is_no_time_is_refused(name: str, value: str) -> None:
+    assert len(faults(**{name: value})) == 1
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "3601"])
+def test_a_drain_may_take_no_time_but_not_for_ever(value: str) -> None:
+    assert settings(drain_delay="0", drain_timeout="0").drain_timeout == 0
+    assert len(faults(drain_delay=value, drain_timeout=value)) == 2
+
+
+@pytest.mark.parametrize("value", ["-1", "65536", "http", "99999999999999999999"])
+def test_what_is_no_port_is_refused(value: str) -> None:
+    assert len(faults(port=value)) == 1
+
+
+@pytest.mark.parametrize("value", ["", "loud", "info\nx", "informed"])
+def test_what_is_no_level_is_refused(value: str) -> None:
+    assert "debug|info|warning|error|critical" in faults(log_level=value)[0]
+
+
+def test_sizes_that_no_machine_has_are_refused() -> None:
+    assert len(faults(max_batch_rows=str(10**30), max_body_bytes=str(2**31))) == 2
+
+
+def test_every_fault_is_named_at_once() -> None:
+    found = faults(
+        port="x",
+        max_inflight="0",
+        modles="a=/x",
+        models="a=/x,b",
+        admin_port="8000",
+        max_batch_rows="9",
+        max_queue_rows="8",
+    )
+    assert found == [
+        "TFPOD_MODLES: no such setting",
+        "TFPOD_PORT: expected a whole number, got 'x'",
+        "TFPOD_MAX_INFLIGHT: expected a whole number >= 1, got '0'",
+        "TFPOD_MODELS: expected NAME=PATH, got 'b'",
+        "TFPOD_ADMIN_PORT: 8000 is the API's port already",
+        "TFPOD_MAX_QUEUE_ROWS: 8 is less than one batch of 9",
+    ]
+
+
+def test_a_setting_that_does_not_exist_is_named_without_its_value() -> None:
+    """It may be a secret that somebody took for a setting."""
+    assert faults(token="s3cret") == ["TFPOD_TOKEN: no such setting"]
+
+
+def test_one_setting_is_not_blamed_twice() -> None:
+    assert len(faults(max_queue_rows="x", max_batch_rows="5000")) == 1
+
+
+@pytest.mark.parametrize(
+    ("models", "entries"),
+    [
+        ("a", ["a"]),
+        ("a=", ["a="]),
+        ("=/x", ["=/x"]),
+        ("a=/x,", [""]),
+        (",", ["", ""]),
+        ("a=/x,,b=/y", [""]),
+        ("a/b=/x", ["a/b=/x"]),
+        (".=/x", [".=/x"]),
+        ("a b=/x", ["a b=/x"]),
+        ("a:b=/x, c", ["a:b=/x", "c"]),
+        ("ä=/x", ["ä=/x"]),
+    ],
+)
+def test_models_that_are_no_pairs_are_named_each(models: str, entries: list[str]) -> None:
+    assert faults(models=models) == [f"TFPOD_MODELS: expected NAME=PATH, got {entry!r}" for entry in entries]
+
+
+def test_a_model_named_twice_is_a_fault() -> None:
+    assert faults(models="a=/x,b=/y,a=/z") == ["TFPOD_MODELS: 'a' is named twice"]
+
+
+def test_a_path_may_hold_what_a_name_may_not() -> None:
+    assert settings(models="Half_plus-2.0=/x y/ä=1").model_paths() == {"Half_plus-2.0": Path("/x y/ä=1")}
+
+
+def test_without_models_the_bundled_ones_are_served() -> None:
+    paths = settings().model_paths()
+    assert "digits" in paths
+    assert all(path.name == name and (path / "1" / "saved_model.pb").is_file() for name, path in paths.items())
+
+
+def test_ports_chosen_by_the_system_do_not_collide() -> None:
+    assert settings(port="0", admin_port="0").admin_port == 0
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        settings().port = 1  # type: ignore[misc]
+
+
+def test_the_adapters_settings_are_read_alike() -> None:
+    found = read(AdapterSettings, {"TFPOD_ADAPTER_PORT": "1"}, "TFPOD_ADAPTER_")
+    assert (found.port, found.health_port) == (1, 8080)
+    with pytest.raises(SettingsError, match="TFPOD_ADAPTER_NO: no such setting; TFPOD_ADAPTER_PORT: expected a whole"):
+        read(AdapterSettings, {"TFPOD_ADAPTER_PORT": "x", "TFPOD_ADAPTER_NO": "x"}, "TFPOD_ADAPTER_")
+
+
+@pytest.mark.parametrize("cls", [Settings, AdapterSettings])
+def test_every_setting_has_a_default(cls: type[msgspec.Struct]) -> None:
+    assert not [field.name for field in msgspec.structs.fields(cls) if field.required]
