@@ -5,8 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import yaml
 
 from tests.chart import helm
 
@@ -20,6 +23,15 @@ KINDS = {
     "apiregistration.k8s.io/v1": ["APIService"],
 }
 CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "APIService"}
+
+
+def plan(*values: str, cluster: list[helm.Manifest], chart: Path = helm.CHART) -> tuple[list[helm.Manifest], str]:
+    """Return the objects and the notes of `helm install demo` in a cluster with these objects."""
+    with serving(*cluster) as url:
+        server = ["--kubeconfig=/dev/null", f"--kube-apiserver={url}", "--disable-openapi-validation"]
+        options = ["--namespace=apps", "--dry-run=server", "--output=json", *server, *helm.sets(values)]
+        release = json.loads(helm.run("install", "demo", chart, *options))
+    return [m for m in yaml.safe_load_all(release["manifest"]) if m], release["info"].get("notes", "")
 
 
 @contextmanager

@@ -1,9 +1,14 @@
 """How the API is reached, and by whom."""
 
+import json
+import re
 from base64 import b64decode
 from typing import Any
 
+import pytest
+
 from tests.chart import helm
+from tests.chart.apiserver import plan
 
 
 def test_tokens_become_a_file_of_one_a_line() -> None:
@@ -67,6 +72,30 @@ def test_a_route_joins_the_gateway_to_the_service() -> None:
         "hostnames": ["api.example.com"],
         "rules": [{"backendRefs": [{"name": "demo-tfpod", "port": 80}]}],
     }
+
+
+def test_the_notes_hold_a_request_that_digits_can_answer() -> None:
+    _, notes = plan(cluster=[])
+    (request,) = re.findall(r"-d '(.*?)'", notes, re.DOTALL)
+    (image,) = json.loads(request)["inputs"]
+    assert (image["name"], image["datatype"], image["shape"], len(image["data"])) == ("image", "FP32", [1, 8, 8, 1], 64)
+    assert "port-forward service/demo-tfpod 8000:80" in notes
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([], "Everybody who reaches it may use it"),
+        (["auth.tokens={a}"], "get secret demo-tfpod-tokens"),
+        (["auth.existingSecret=mine"], "get secret mine"),
+        (["auth.tokens={a}", "ingress.enabled=true", "ingress.host=a.b", "ingress.tls.secretName=c"], "https://a.b"),
+        (["model.name=cats"], "curl http://localhost:8000/v2/models/cats"),
+        (["autoscaling.enabled=false"], "it keeps 1 pod(s)"),
+        (["autoscaling.metricsSource=prometheus-adapter"], "let Prometheus scrape port 9000"),
+    ],
+)
+def test_the_notes_tell_what_these_values_mean(values: list[str], told: str) -> None:
+    assert told in plan(*values, cluster=[])[1]
 
 
 def _token_volume(manifests: list[helm.Manifest]) -> object:

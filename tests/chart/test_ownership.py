@@ -1,15 +1,13 @@
 """A cluster serves custom.metrics.k8s.io once: who installs the adapter, who relies on it, and who may take it away."""
 
-import json
 import subprocess
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.chart import helm
-from tests.chart.apiserver import api_service, installed, serving
+from tests.chart.apiserver import api_service, installed, plan
 
 GROUP = "custom.metrics.k8s.io"
 ADAPTER = {
@@ -23,15 +21,6 @@ def adapter_of(release: str, namespace: str = "apps") -> list[helm.Manifest]:
     """Return the APIServices that a release of tfpod installed."""
     names = [f"{version}.{GROUP}" for version in ("v1beta1", "v1beta2")]
     return [installed(api_service(name), release, namespace, name="tfpod-adapter") for name in names]
-
-
-def plan(*values: str, cluster: list[helm.Manifest], chart: Path = helm.CHART) -> tuple[list[helm.Manifest], str]:
-    """Return the objects and the notes of `helm install demo` in a cluster with these objects."""
-    with serving(*cluster) as url:
-        server = ["--kubeconfig=/dev/null", f"--kube-apiserver={url}", "--disable-openapi-validation"]
-        options = ["--namespace=apps", "--dry-run=server", "--output=json", *server, *helm.sets(values)]
-        release = json.loads(helm.run("install", "demo", chart, *options))
-    return [m for m in yaml.safe_load_all(release["manifest"]) if m], release["info"].get("notes", "")
 
 
 def refusal(*values: str, cluster: list[helm.Manifest], chart: Path = helm.CHART) -> str:
