@@ -18,6 +18,7 @@ KINDS = {
     "v1": ["Namespace", "Secret", "Service", "ServiceAccount"],
     "apps/v1": ["Deployment"],
     "autoscaling/v2": ["HorizontalPodAutoscaler"],
+    "networking.k8s.io/v1": ["Ingress"],
     "policy/v1": ["PodDisruptionBudget"],
     "rbac.authorization.k8s.io/v1": ["ClusterRole", "ClusterRoleBinding", "RoleBinding"],
     "apiregistration.k8s.io/v1": ["APIService"],
