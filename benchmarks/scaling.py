@@ -77,7 +77,7 @@ def main() -> None:
                 course = watch(release, 60, gpus=gpus)
         else:
             with Release(target, images, "picture") as release:
-                course = watch(release, 10)
+                course = watch(release, 5)
     print(json.dumps(course.summary(), indent=2))
     given.output.parent.mkdir(exist_ok=True)
     draw(course, given.output)

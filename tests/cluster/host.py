@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,6 +100,8 @@ def stop() -> None:
             folder.rmdir()
     if STATE.exists():
         shutil.rmtree(STATE)
+    with suppress(OSError):  # made as a mount point; it stays where it holds networks of others
+        Path("/var/lib/cni").rmdir()
 
 
 def cgroups() -> list[Path]:

@@ -195,10 +195,11 @@ def _values(images: Images, host: str) -> dict[str, Any]:
         "adapter": {"image": image(images.adapter)},
         "auth": {"tokens": [TOKEN]},
         "ingress": {"enabled": True, "host": host},
-        "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
+        # Pods that start take a fair half of a core each, or they would starve those that serve.
+        "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}},
         "autoscaling": {
             "maxReplicas": 5,
-            "requestsPerSecond": 10,
+            "requestsPerSecond": 5,
             "behavior": {
                 "scaleDown": {
                     "stabilizationWindowSeconds": 30,

@@ -81,7 +81,7 @@ def test_the_metric_is_taken_anew_for_every_read(release: Release, show: Show) -
 
 @pytest.mark.usefixtures("ingress")
 def test_a_step_of_load_scales_out_and_in_without_a_failed_request(release: Release, show: Show) -> None:
-    course = watch(release, goal=10)
+    course = watch(release, goal=5)
     show(course.summary())
     assert max(sample.wanted for sample in course.samples) == course.expected(1) == 4
     assert course.until(1, lambda sample, pods: sample.ready == pods) is not None
