@@ -137,18 +137,19 @@ def _array(tensor: _Input[Any], spec: TensorSpec) -> Array:
 
 def _shaped(array: Array, shape: list[int]) -> Array:
     """Return the array in the shape declared, if that is the one it has or it is a flat one of as many elements."""
-    text = jsontensor.quoted(shape)
     if len(shape) > jsontensor.MAX_RANK:
-        raise InvalidRequest(f"the shape {text} has more than {jsontensor.MAX_RANK} dimensions")
-    if any(size < 0 for size in shape):
-        raise InvalidRequest(f"a size is negative in the shape {text}")
-    if array.ndim != 1 and list(array.shape) != shape:
-        raise InvalidRequest(f"data has shape {list(array.shape)}, but says {text}")
-    if array.size != math.prod(shape):
-        raise InvalidRequest(f"{array.size} elements do not fill the shape {text}")
-    if math.prod(size or 1 for size in shape) > max(array.size, _EMPTY):
-        raise InvalidRequest(f"the shape {text} is too large for a tensor without elements")
-    return array.reshape(shape)
+        fault = f"more than {jsontensor.MAX_RANK} dimensions are in the shape"
+    elif any(size < 0 for size in shape):
+        fault = "a size is negative in the shape"
+    elif array.ndim != 1 and list(array.shape) != shape:
+        fault = f"data has shape {list(array.shape)}, but says"
+    elif array.size != math.prod(shape):
+        fault = f"{array.size} elements do not fill the shape"
+    elif not array.size and math.prod(size or 1 for size in shape) > _EMPTY:
+        fault = "without elements, this is too large a shape:"
+    else:
+        return array.reshape(shape)
+    raise InvalidRequest(f"{fault} {jsontensor.quoted(shape)}")
 
 
 def _values(tensor: _Input[Any], element: ElementType) -> Array:
