@@ -24,6 +24,7 @@ FLOAT: Final = ELEMENT_TYPES[0]
 _ROWS, _PAIR = TensorSpec(FLOAT, (None, None)), TensorSpec(FLOAT, (2,))
 SIGNATURES: Final = {
     "double": Signature({"x": _ROWS}, {"y": _ROWS}),
+    "negate": Signature({"x": _ROWS}, {"y": _ROWS}),
     "both": Signature({"a": _ROWS, "b": _ROWS}, {"plus": _ROWS, "minus": _ROWS}),
     "pair": Signature({"x": _PAIR}, {"y": _PAIR}),  # has no free first dimension
 }
@@ -34,7 +35,7 @@ def expected(signature: str, inputs: Tensors) -> dict[str, Any]:
     if signature == "both":
         a, b = inputs["a"].astype(np.float32), inputs["b"].astype(np.float32)
         return {"plus": a + b, "minus": a - b}
-    return {"y": inputs["x"].astype(np.float32) * 2}
+    return {"y": inputs["x"].astype(np.float32) * (-1 if signature == "negate" else 2)}
 
 
 @dataclass

@@ -52,7 +52,10 @@ async def test_other_shapes_and_signatures_have_batches_of_their_own_and_the_old
     async with stage() as scene:
         await scene.occupy()
         ones = np.ones((1, 1), np.float32)
-        calls = [double(1), double(2, width=2), Call("both", {"a": ones, "b": ones}), double(3), double(4, width=2)]
+        calls = [
+            *(double(1), double(2, width=2), Call("both", {"a": ones, "b": ones}), double(3)),
+            *(double(4, width=2), Call("negate", {"x": ones})),
+        ]
         answers = [scene.submit(call) for call in calls]
         await turns()
         scene.puppet.free()
@@ -61,6 +64,7 @@ async def test_other_shapes_and_signatures_have_batches_of_their_own_and_the_old
             ("double", (2, 1)),
             ("double", (2, 2)),
             ("both", (1, 1)),
+            ("negate", (1, 1)),
         ]
 
 
@@ -80,15 +84,16 @@ async def test_a_busy_shape_does_not_keep_the_others_waiting() -> None:
         assert order == [[1, 2], [3, 4], [9], [5]]
 
 
-async def test_callers_who_ask_again_at_once_share_the_next_batch() -> None:
-    async def ask(scene: Stage, number: float) -> None:
+async def test_who_asks_again_a_turn_after_the_first_shares_his_batch() -> None:
+    async def ask(scene: Stage, number: float, slowness: int) -> None:
         for round_number in range(3):
             await scene.submit(double(number + round_number))
+            await turns(slowness)
 
     async with stage() as scene:
         await scene.occupy()
-        for number in (10, 20, 30):
-            scene.spawn(ask(scene, number))
+        for number, slowness in ((10, 1), (20, 2), (30, 2)):
+            scene.spawn(ask(scene, number, slowness))
         await turns()
         for round_number in range(3):
             scene.puppet.go()
@@ -207,7 +212,7 @@ async def test_each_caller_gets_his_own_rows_and_the_queue_is_empty_at_the_end(s
 def _random_calls(dice: random.Random, count: int) -> Iterator[Call]:
     """Make calls no two of which have a number in common."""
     for number in range(count):
-        name, rows, width = dice.choice(["double", "double", "both", "pair"]), dice.randint(1, 9), dice.randint(1, 2)
+        name, rows, width = dice.choice(["double", "negate", "both", "pair"]), dice.randint(1, 9), dice.randint(1, 2)
         shape = (2,) if name == "pair" else (rows, width)
         array = (np.arange(np.prod(shape)) + 100 * number).reshape(shape).astype(np.float32)
         yield Call(name, {"a": array, "b": array / 2} if name == "both" else {"x": array})

@@ -104,7 +104,7 @@ async def test_a_deadline_that_is_over_when_the_batch_is_formed_counts_although_
 
 async def test_a_deadline_that_passes_while_the_model_computes_ends_that_call_alone() -> None:
     async with stage() as scene:
-        late, patient = scene.submit(double(1), seconds=0.01), scene.submit(double(2))
+        late, patient = scene.submit(double(1), seconds=0.5), scene.submit(double(2))
         assert await scene.puppet.begun_rows() == [1, 2]
         with pytest.raises(DeadlineExceeded, match="before the model had answered"):
             await late

@@ -32,9 +32,7 @@ class TensorFlowRunner:
         self._tf = _tensorflow(threads)
         self._loaded = self._tf.saved_model.load(str(folder), tags=[_TAG])  # keeps the variables alive
         self._functions = dict(self._loaded.signatures)
-        self.signatures = {
-            name: signature for name, signature in _signatures(folder).items() if name in self._functions
-        }
+        self.signatures = _signatures(folder)
         if skipped := sorted(set(self._functions) - set(self.signatures)):
             _log.warning("not served: tensors that are not dense, or of no known type", extra={"signatures": skipped})
         if not self.signatures:
