@@ -69,5 +69,11 @@ def _draw_pods(axes: Axes, course: Course) -> None:
     axes.fill_between(seconds, ready, step="post", color=_READY, alpha=0.25, linewidth=0)
     axes.step(seconds, ready, where="post", color=_READY, label="ready")
     axes.set_yticks(range(max(sample.wanted for sample in course.samples) + 2))
-    axes.set_title(f"Pods; {course.load['failed']} of {course.load['offered']} requests failed", loc="left")
+    axes.set_title(_outcome(course), loc="left")
     axes.legend(frameon=False, loc="upper right")
+
+
+def _outcome(course: Course) -> str:
+    out = course.summary()["out"]
+    when = f"{out['pods']} wanted {out['wanted_after_s']} s after the step, ready after {out['ready_after_s']} s"
+    return f"Pods: {when}; {course.load['failed']} of {course.load['offered']} requests failed"

@@ -16,10 +16,10 @@ from pathlib import Path
 from benchmarks.course import GPU, REQUESTS, Course, Sample, Step
 from benchmarks.picture import draw
 from tests.e2e.fake_gpu import FakeGpus
-from tests.e2e.release import Release, provide
+from tests.e2e.release import GOAL, Release, provide
 from tests.e2e.target import Target
 
-STEPS = (Step(0.5, 30), Step(3.9, 90), Step(0.5, 120))
+STEPS = (Step(0.5, 20), Step(3.9, 80), Step(0.5, 80))
 _BACKGROUND = 5  # requests a second while the GPUs' load changes
 
 
@@ -34,10 +34,11 @@ def watch(release: Release, goal: float, steps: tuple[Step, ...] = STEPS, gpus: 
     with release.load(offered) as generator:
         begin = time.monotonic()
         for second, step in _seconds(begin, steps):
-            seen = _look(release, metric, second, step.pods * goal)
-            samples.append(seen)
+            pods = release.pods()
+            load, ready = step.pods * goal, sum(pods.values())
+            samples.append(_look(release, metric, second, load, ready))
             if gpus:
-                gpus.play(seen.load / max(seen.ready, 1))
+                gpus.play({name: load / ready if serves else 0 for name, serves in pods.items()})
         report, _ = generator.communicate()
     return Course(metric, goal, steps, samples, json.loads(report))
 
@@ -50,8 +51,7 @@ def _seconds(begin: float, steps: tuple[Step, ...]) -> Iterator[tuple[float, Ste
         yield time.monotonic() - begin, next(step for step, end in zip(steps, ends, strict=True) if tick < end)
 
 
-def _look(release: Release, metric: str, second: float, load: float) -> Sample:
-    deployment = release.deployment()
+def _look(release: Release, metric: str, second: float, load: float, ready: int) -> Sample:
     served = release.metric(metric)
     return Sample(
         second=second,
@@ -59,8 +59,8 @@ def _look(release: Release, metric: str, second: float, load: float) -> Sample:
         served=served and sum(served.values.values()) / len(served.values),
         age=served and served.age,
         observed=release.observed(metric),
-        wanted=deployment["spec"]["replicas"],
-        ready=deployment["status"].get("readyReplicas", 0),
+        wanted=release.deployment()["spec"]["replicas"],
+        ready=ready,
     )
 
 
@@ -77,7 +77,7 @@ def main() -> None:
                 course = watch(release, 60, gpus=gpus)
         else:
             with Release(target, images, "picture") as release:
-                course = watch(release, 5)
+                course = watch(release, GOAL)
     print(json.dumps(course.summary(), indent=2))
     given.output.parent.mkdir(exist_ok=True)
     draw(course, given.output)

@@ -2,7 +2,9 @@
 
 import json
 import tempfile
+import time
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
@@ -23,9 +25,8 @@ class FakeGpus(AbstractContextManager["FakeGpus"]):
 
     def __init__(self, target: Target, release: str) -> None:
         self._target = target
-        self._release = release
         self._namespace = f"{release}-e2e"
-        self._played = 0
+        self._played: dict[str, int] = {}
 
     @staticmethod
     def possible() -> bool:
@@ -41,36 +42,36 @@ class FakeGpus(AbstractContextManager["FakeGpus"]):
             "extraVolumes": [{"name": name, "configMap": {"name": name}} for name in mounts],
             "extraVolumeMounts": [{"name": name, "mountPath": path} for name, path in mounts.items()],
             "extraEnv": [
+                {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
                 {"name": "LD_LIBRARY_PATH", "value": f"{_FOLDER}/lib"},
-                {"name": "FAKE_NVML_FILE", "value": f"{_FOLDER}/state/gpus"},
+                {"name": "FAKE_NVML_FILE", "value": f"{_FOLDER}/state/$(POD)"},
             ],
         }
 
     def __enter__(self) -> Self:
-        """Offer the resource, and make the namespace and both ConfigMaps, every GPU idle."""
+        """Offer the resource, and make the namespace and both ConfigMaps."""
         self._offer({"op": "add", "path": _CAPACITY, "value": _PER_NODE})
         with tempfile.TemporaryDirectory() as folder:
             library = fake_nvml.build(Path(folder))
             binary = {library.name: b64encode(library.read_bytes()).decode()}
         self._apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace}})
         self._apply(self._config_map("fake-nvml") | {"binaryData": binary})
-        self._apply(self._config_map("fake-gpus") | {"data": {"gpus": "utilization 0\n"}})
+        self._apply(self._config_map("fake-gpus"))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Withdraw the resource; the ConfigMaps go with the namespace."""
         self._offer({"op": "remove", "path": _CAPACITY})
 
-    def play(self, percent: float) -> None:
-        """Let every GPU be busy for `percent` of the time, at most 100, from about now on."""
-        busy = min(100, round(percent))
+    def play(self, percent: Mapping[str, float]) -> None:
+        """Let the GPU of each named pod be busy for so much of the time, at most 100, from about now on."""
+        busy = {pod: min(100, round(share)) for pod, share in percent.items()}
         if busy == self._played:
             return
         self._played = busy
-        self._apply(self._config_map("fake-gpus") | {"data": {"gpus": f"utilization {busy}\n"}})
-        # The kubelet brings a changed ConfigMap into a pod when it next looks at that pod, which a change of it causes.
-        self._kubectl("annotate", "--overwrite", "pods", f"--selector=app.kubernetes.io/instance={self._release}",
-            f"fake-gpus={busy}")  # fmt: skip
+        self._apply(self._config_map("fake-gpus") | {"data": {pod: f"utilization {n}\n" for pod, n in busy.items()}})
+        # The kubelet brings a changed ConfigMap into a pod when it looks at that pod, which a change of the pod causes.
+        self._kubectl("annotate", "--overwrite", "--all", "pods", f"fake-gpus={time.monotonic_ns()}")
 
     def _offer(self, patch: dict[str, str]) -> None:
         for node in self._target.get("/api/v1/nodes")["items"]:

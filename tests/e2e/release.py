@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode
 
 import yaml
 
@@ -16,6 +17,7 @@ from tests.cluster.images import load
 from tests.e2e.target import CommandError, Target
 
 TOKEN = "a-token-of-the-end-to-end-tests"
+GOAL = 5  # requests a second for each pod
 CHART = "charts/tfpod"
 SAMPLE = REPOSITORY / "models/digits/sample.json"
 _BELONGS = ("app.kubernetes.io/instance", "owner=helm,name")
@@ -114,6 +116,10 @@ class Release(AbstractContextManager["Release"]):
         """The labels of its server pods."""
         return f"app.kubernetes.io/name=tfpod,app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
 
+    @property
+    def _query(self) -> str:
+        return urlencode({"labelSelector": self.selector})
+
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the release's namespace."""
         return self.target.kubectl("--namespace", self.namespace, *arguments)
@@ -133,9 +139,10 @@ class Release(AbstractContextManager["Release"]):
             f"--steps={','.join(f'{rate}:{seconds}' for rate, seconds in steps)}",
         )  # fmt: skip
 
-    def pods(self) -> list[str]:
-        """Return the names of its server pods, those that are ending among them."""
-        return self.kubectl("get", "pods", f"--selector={self.selector}", "--output=name").split()
+    def pods(self) -> dict[str, bool]:
+        """Return its server pods by name, and whether each is ready and to stay."""
+        pods = self.target.get(f"/api/v1/namespaces/{self.namespace}/pods?{self._query}")["items"]
+        return {pod["metadata"]["name"]: _serves(pod) for pod in pods}
 
     def remains(self) -> list[str]:
         """Return every object in the cluster, of whatever kind, that bears the release's name or is Helm's record."""
@@ -162,9 +169,8 @@ class Release(AbstractContextManager["Release"]):
 
     def metric(self, name: str) -> Metric | None:
         """Read a metric of the pods as the HPA reads it, None where nobody serves it."""
-        selector = self.selector.replace("=", "%3D").replace(",", "%2C")
-        path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{self.namespace}/pods/*/{name}?labelSelector={selector}"
-        if (answer := self.target.get(path)) is None:
+        path = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{self.namespace}/pods/*/{name}"
+        if (answer := self.target.get(f"{path}?{self._query}")) is None:
             return None
         values = {item["describedObject"]["name"]: quantity(item["value"]) for item in answer["items"]}
         return Metric(values, min(datetime.fromisoformat(item["timestamp"]) for item in answer["items"]))
@@ -183,6 +189,12 @@ def quantity(text: str) -> float:
     return float(text[:-1]) * scale[text[-1]] if text[-1] in scale else float(text)
 
 
+def _serves(pod: Any) -> bool:
+    ready = {"type": "Ready", "status": "True"}
+    conditions = pod["status"].get("conditions", [])
+    return "deletionTimestamp" not in pod["metadata"] and any(ready.items() <= each.items() for each in conditions)
+
+
 def _values(images: Images, host: str) -> dict[str, Any]:
     """Small pods, a target that a small machine can exceed, and a scale-in that a test can wait for."""
 
@@ -199,7 +211,7 @@ def _values(images: Images, host: str) -> dict[str, Any]:
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "500m", "memory": "1Gi"}},
         "autoscaling": {
             "maxReplicas": 5,
-            "requestsPerSecond": 5,
+            "requestsPerSecond": GOAL,
             "behavior": {
                 "scaleDown": {
                     "stabilizationWindowSeconds": 30,

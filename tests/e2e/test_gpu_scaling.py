@@ -27,8 +27,9 @@ def release(target: Target, images: Images, gpus: FakeGpus) -> Iterator[Release]
         yield installed
 
 
-def test_the_hpa_reads_requests_and_utilisation(release: Release) -> None:
-    eventually(lambda: release.observed(GPU) is not None, 60, "the HPA does not know the utilisation")
+def test_the_hpa_reads_requests_and_utilisation(release: Release, gpus: FakeGpus) -> None:
+    gpus.play(dict.fromkeys(release.pods(), 20))
+    eventually(lambda: release.observed(GPU) == 20, 120, "the HPA does not know the utilisation")
     assert release.observed(REQUESTS) is not None
 
 

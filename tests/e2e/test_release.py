@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from benchmarks.scaling import watch
-from tests.e2e.release import CHART, PREDICT, SAMPLE, TOKEN, Images, Release, finish
+from tests.e2e.release import CHART, GOAL, PREDICT, SAMPLE, TOKEN, Images, Release, finish
 from tests.e2e.target import CommandError, Target, eventually
 
 pytestmark = pytest.mark.cluster
@@ -81,7 +81,7 @@ def test_the_metric_is_taken_anew_for_every_read(release: Release, show: Show) -
 
 @pytest.mark.usefixtures("ingress")
 def test_a_step_of_load_scales_out_and_in_without_a_failed_request(release: Release, show: Show) -> None:
-    course = watch(release, goal=5)
+    course = watch(release, GOAL)
     show(course.summary())
     assert max(sample.wanted for sample in course.samples) == course.expected(1) == 4
     assert course.until(1, lambda sample, pods: sample.ready == pods) is not None
@@ -103,7 +103,7 @@ def test_an_upgrade_and_a_restart_under_load_lose_no_request(release: Release) -
 @pytest.mark.usefixtures("ingress")
 def test_a_pod_deleted_under_load_loses_no_request(release: Release) -> None:
     with release.load([(10, 300)]) as generator:
-        release.kubectl("delete", release.pods()[0], "--timeout=60s")
+        release.kubectl("delete", "pod", next(iter(release.pods())), "--timeout=60s")
         release.kubectl("rollout", "status", f"deployment/{release.full_name}", "--timeout=180s")
         report = finish(generator)
     assert report["failed"] == 0, report

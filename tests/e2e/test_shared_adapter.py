@@ -35,14 +35,14 @@ def test_a_second_release_uses_the_adapter_of_the_first(target: Target, guest: R
 def test_the_owner_is_not_uninstalled_while_another_relies_on_it(
     target: Target, owner: Release, guest: Release
 ) -> None:
-    with pytest.raises(CommandError, match=r"pre-delete"):
+    with pytest.raises(CommandError, match=r"guest-e2e/guest-tfpod"):
         target.helm("uninstall", owner.name, "--namespace", owner.namespace)
     assert adapters(target) == ["owner-e2e"]
     assert guest.metric(REQUESTS) is not None
 
 
 def test_the_refused_release_is_restored_by_a_rollback(target: Target, owner: Release) -> None:
-    target.helm("rollback", owner.name, "--namespace", owner.namespace, "--wait")
+    target.helm("rollback", owner.name, "1", "--namespace", owner.namespace, "--wait")
     assert target.helm("status", owner.name, "--namespace", owner.namespace, "--output=json").count('"deployed"') == 1
 
 
