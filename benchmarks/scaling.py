@@ -16,7 +16,8 @@ from pathlib import Path
 from benchmarks.course import GPU, REQUESTS, Course, Sample, Step
 from benchmarks.picture import draw
 from tests.e2e.fake_gpu import FakeGpus
-from tests.e2e.release import GOAL, Release, provide
+from tests.e2e.images import provide
+from tests.e2e.release import GOAL, Release
 from tests.e2e.target import Target
 
 STEPS = (Step(0.5, 20), Step(3.9, 80), Step(0.5, 80))

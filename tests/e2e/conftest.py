@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.release import Images, provide
+from tests.e2e.images import Images, provide
 from tests.e2e.target import Target
 
 _FIGURES = pytest.StashKey[dict[str, object]]()

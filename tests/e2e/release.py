@@ -1,7 +1,6 @@
 """A release of the chart under test: installs it with small, quick values and reads what the cluster makes of it."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,22 +12,16 @@ from urllib.parse import urlencode
 import yaml
 
 from tests.cluster.host import REPOSITORY
-from tests.cluster.images import load
+from tests.e2e.images import Images
 from tests.e2e.target import CommandError, Target
 
 TOKEN = "a-token-of-the-end-to-end-tests"
 GOAL = 5  # requests a second for each pod
 CHART = "charts/tfpod"
 SAMPLE = REPOSITORY / "models/digits/sample.json"
-_BELONGS = ("app.kubernetes.io/instance", "owner=helm,name")
 PREDICT = "/v1/models/digits:predict"
 
-
-class Images(NamedTuple):
-    """The images under test, as NAME:TAG."""
-
-    pod: str
-    adapter: str
+_BELONGS = ("app.kubernetes.io/instance", "owner=helm,name")  # labels of its objects, and of Helm's records
 
 
 class Metric(NamedTuple):
@@ -41,22 +34,6 @@ class Metric(NamedTuple):
     def age(self) -> float:
         """Seconds since the oldest of the values was taken."""
         return (datetime.now(UTC) - self.taken).total_seconds()
-
-
-def provide(target: Target) -> Images:
-    """Build both images and load them into the test cluster, or take those that the environment names.
-
-    A given cluster gets them by TFPOD_E2E_IMAGE and TFPOD_E2E_ADAPTER_IMAGE: NAME:TAG that its nodes can pull or have.
-    """
-    given = Images(os.environ.get("TFPOD_E2E_IMAGE", ""), os.environ.get("TFPOD_E2E_ADAPTER_IMAGE", ""))
-    if all(given):
-        return given
-    images = Images("localhost/tfpod:e2e", "localhost/tfpod-adapter:e2e")
-    for stage, image in images._asdict().items():
-        options = ["--layers", "--isolation", "chroot", "--network", "host", "--target", stage, "--tag", image]
-        subprocess.run(["buildah", "build", "--quiet", *options, "."], cwd=REPOSITORY, check=True)
-    load(*images)
-    return images
 
 
 class Release(AbstractContextManager["Release"]):
@@ -97,15 +74,6 @@ class Release(AbstractContextManager["Release"]):
             "upgrade", "--install", self.name, CHART, *options, *given, stdin=json.dumps(self._values)
         )
 
-    def _describe(self) -> str:
-        """Tell what a person would look at first when an installation fails."""
-        commands = (
-            "get pods --output=wide",
-            "get events --sort-by=.lastTimestamp",
-            f"logs --prefix --tail=20 --selector={self.selector}",
-        )
-        return "\n".join(self.kubectl(*command.split()) for command in commands)
-
     @property
     def full_name(self) -> str:
         """The name of the release's Deployment, Service, HPA and Ingress."""
@@ -115,10 +83,6 @@ class Release(AbstractContextManager["Release"]):
     def selector(self) -> str:
         """The labels of its server pods."""
         return f"app.kubernetes.io/name=tfpod,app.kubernetes.io/instance={self.name},app.kubernetes.io/component=server"
-
-    @property
-    def _query(self) -> str:
-        return urlencode({"labelSelector": self.selector})
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the release's namespace."""
@@ -174,6 +138,19 @@ class Release(AbstractContextManager["Release"]):
             return None
         values = {item["describedObject"]["name"]: quantity(item["value"]) for item in answer["items"]}
         return Metric(values, min(datetime.fromisoformat(item["timestamp"]) for item in answer["items"]))
+
+    def _describe(self) -> str:
+        """Tell what a person would look at first when an installation fails."""
+        commands = (
+            "get pods --output=wide",
+            "get events --sort-by=.lastTimestamp",
+            f"logs --prefix --tail=20 --selector={self.selector}",
+        )
+        return "\n".join(self.kubectl(*command.split()) for command in commands)
+
+    @property
+    def _query(self) -> str:
+        return urlencode({"labelSelector": self.selector})
 
 
 def finish(generator: "subprocess.Popen[str]") -> dict[str, Any]:

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.course import GPU, REQUESTS
 from benchmarks.scaling import watch
 from tests.e2e.fake_gpu import FakeGpus
-from tests.e2e.release import Images, Release
+from tests.e2e.images import Images
+from tests.e2e.release import Release
 from tests.e2e.target import Target, eventually
 
 pytestmark = pytest.mark.cluster

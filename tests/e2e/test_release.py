@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from benchmarks.scaling import watch
-from tests.e2e.release import CHART, GOAL, PREDICT, SAMPLE, TOKEN, Images, Release, finish
+from tests.e2e.images import Images
+from tests.e2e.release import CHART, GOAL, PREDICT, SAMPLE, TOKEN, Release, finish
 from tests.e2e.target import CommandError, Target, eventually
 
 pytestmark = pytest.mark.cluster

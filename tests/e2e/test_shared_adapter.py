@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.release import Images, Release
+from tests.e2e.images import Images
+from tests.e2e.release import Release
 from tests.e2e.target import CommandError, Target, eventually
 
 pytestmark = pytest.mark.cluster
