@@ -17,8 +17,9 @@ import uvloop
 
 from service import logs
 from service.app import Pod
-from service.connection import Patience
-from service.drain import Drain, Server, listen
+from service.connections import Patience
+from service.drain import Drain, DrainingServer
+from service.server import listen
 from service.settings import Settings, SettingsError, read
 
 _PREFIX: Final = "TFPOD_"
@@ -62,8 +63,8 @@ async def _serve(settings: Settings) -> int:
     patience = Patience(settings.header_timeout, settings.keep_alive, settings.max_connections)
     pod = Pod(settings, version(), fail)
     public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
-    api = Server(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
-    admin = Server(pod.admin, private, patience, Drain(0.0, 1.0))
+    api = DrainingServer(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
+    admin = DrainingServer(pod.admin, private, patience, Drain(0.0, 1.0))
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, end)
     for name, listener in (("api", public), ("admin", private)):

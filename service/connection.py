@@ -7,77 +7,19 @@ timer of a connection that was reset, and closes without having read what was se
 import asyncio
 import contextlib
 import select
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import httptools
 import orjson
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
-from uvicorn.server import ServerState
+
+from service.connections import Connections
 
 #: Bytes that the head of a request may have.
 _HEAD_BYTES: Final = 64 << 10
 #: Seconds for which the rest of a body is read and thrown away after its request was answered.
 _LINGER_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a connection is waited for, in seconds; and how many there may be."""
-
-    #: The head of a request, the first byte of a connection, a client that does not read.
-    header: float
-    #: Between an answer and the next request.
-    keep_alive: float
-    connections: int
-
-
-class Connections(ServerState):
-    """All connections of one server (uvicorn's state of a server)."""
-
-    def __init__(self, patience: Patience) -> None:
-        super().__init__()
-        self.patience = patience
-        #: Every answer says `Connection: close`.
-        self.draining = False
-        #: No connection outlives its answer; with the last one, `gone` is set.
-        self.closing = False
-        self.gone = asyncio.Event()
-
-    def drain(self) -> None:
-        """Have every connection close with the answer to its present or its next request."""
-        self.draining = True
-        for connection in self._all():
-            connection.drain()
-
-    def close(self) -> None:
-        """Close the connections that wait for nothing; the others close with their answer."""
-        self.draining = self.closing = True
-        for connection in self._all():
-            connection.close_if_idle()
-        self.ended()
-
-    def abort(self) -> int:
-        """Cut every connection; return how many there were."""
-        connections = self._all()
-        for connection in connections:
-            connection.transport.abort()
-        return len(connections)
-
-    def make_room(self) -> None:
-        """If there are too many connections, cut the one that has waited longest for a request to begin."""
-        if len(self.connections) > self.patience.connections:
-            waiting = [connection for connection in self._all() if connection.idle or connection.fresh]
-            min(waiting, key=lambda connection: connection.idle_since).transport.abort()
-
-    def ended(self) -> None:
-        """Take note that a connection may have been the last."""
-        if self.closing and not self.connections:
-            self.gone.set()
-
-    def _all(self) -> "list[Connection]":
-        return cast("list[Connection]", list(self.connections))
 
 
 class Connection(HttpToolsProtocol):

@@ -9,17 +9,15 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from service.connection import Connection, Connections, Patience
+from service.connection import Connection
+from service.connections import Connections, Patience
+from service.server import Server
 
 _log = logging.getLogger("tfpod.drain")
-_BACKLOG: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,40 +28,13 @@ class Drain:
     timeout: float
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; without a host on all addresses, of both families where there are both.
-
-    Raises OSError, which names the address.
-    """
-    if host:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    both = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if both else socket.AF_INET
-    return socket.create_server(("", port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
-
-
-class Server(uvicorn.Server):
+class DrainingServer(Server):
     """Serves one application on one socket, until `drain` or `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
-        config = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            interface="asgi3",
-            proxy_headers=False,
-            server_header=False,
-            access_log=False,
-            log_config=None,
-            log_level="error",
-            backlog=_BACKLOG,
-            timeout_keep_alive=int(patience.keep_alive),
-        )
-        super().__init__(config)
+        super().__init__(app, http=Connection, timeout_keep_alive=int(patience.keep_alive))
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
-        self._stopping = asyncio.Event()
 
     @property
     def draining(self) -> bool:
@@ -83,18 +54,6 @@ class Server(uvicorn.Server):
         self.server_state.drain()
         asyncio.get_running_loop().call_later(self._drain.delay, self.stop)
 
-    def stop(self) -> None:
-        """Close the listener, and finish what is in flight."""
-        self.should_exit = True
-        self._stopping.set()
-
-    async def main_loop(self) -> None:
-        """Keep the Date header right until `stop`; uvicorn's own loop looks ten times a second."""
-        while not self._stopping.is_set():
-            await self.on_tick(0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), 1.0)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Take in what waits at the listener, close it, and finish; uvicorn calls this when `should_exit` is seen."""
         await self._close_listener()
@@ -106,11 +65,6 @@ class Server(uvicorn.Server):
         for task in self.server_state.tasks:
             task.cancel()
         await self.lifespan.shutdown()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to the program."""
-        yield
 
     async def _close_listener(self) -> None:
         """Close the listener, but only once its queue is empty: the system would reset whoever waits in there."""

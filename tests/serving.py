@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.connection import Patience
-from service.drain import Drain, Server, listen
+from service.connections import Patience
+from service.drain import Drain, DrainingServer
+from service.server import listen
 
 PATIENT = Patience(header=20.0, keep_alive=60.0, connections=100)
 POST = b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 4\r\n\r\nbody"
@@ -50,7 +51,7 @@ class Client:
 class Serving:
     """A server that runs, and the clients that were connected to it."""
 
-    server: Server
+    server: DrainingServer
     port: int
     task: "asyncio.Task[None]"
     clients: list[Client] = field(default_factory=list)
@@ -66,7 +67,7 @@ async def serving(app: ASGIApp, patience: Patience = PATIENT, drain: Drain | Non
     """Serve `app` on a free port of the loopback interface."""
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = Server(app, listener, patience, drain or Drain(delay=0.0, timeout=5.0))
+    server = DrainingServer(app, listener, patience, drain or Drain(delay=0.0, timeout=5.0))
     pod = Serving(server, port, asyncio.create_task(server.run_until_stopped()))
     try:
         yield pod

@@ -182,14 +182,18 @@ NAMES = ("queue_seconds", "batch_rows", "model_seconds")
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_each_caller_gets_his_own_rows_and_the_queue_is_empty_at_the_end(seed: int) -> None:
-    """Random calls in random company; some leave at a random moment, some have next to no time."""
+    """Random calls in random company; some leave at a random moment, some have next to no time, some find it full."""
     dice = random.Random(seed)
-    async with stage(max_batch_rows=dice.randint(1, 8), max_queue_rows=64) as scene:
-        callers = []
-        for call in _random_calls(dice, 60):
-            callers.append((call, scene.submit(call, seconds=dice.choice([600, 600, 600, 0.002]))))
+    async with stage(max_batch_rows=dice.randint(1, 8), max_queue_rows=128) as scene:
+        callers, excused = [], set()
+        for number, call in enumerate(_random_calls(dice, 60)):
+            seconds = dice.choice([600.0, 600.0, 600.0, 0.002])
+            callers.append((call, scene.submit(call, seconds)))
+            if seconds < 1:
+                excused.add(number)
             if dice.random() < 0.1:
-                dice.choice(callers)[1].cancel()
+                excused.add(leaver := dice.randint(0, number))
+                callers[leaver][1].cancel()
             if dice.random() < 0.3:
                 await turns(dice.randint(1, 3))
             if dice.random() < 0.3:
@@ -197,15 +201,15 @@ async def test_each_caller_gets_his_own_rows_and_the_queue_is_empty_at_the_end(s
         await turns()
         scene.puppet.free()
         outcomes = await asyncio.gather(*(task for _, task in callers), return_exceptions=True)
-        answered = 0
-        for (call, _), outcome in zip(callers, outcomes, strict=True):
+        for number, (call, _) in enumerate(callers):
+            outcome = outcomes[number]
             if isinstance(outcome, BaseException):
-                assert isinstance(outcome, DeadlineExceeded | Overloaded | asyncio.CancelledError)
+                excuses = (Overloaded, DeadlineExceeded, asyncio.CancelledError) if number in excused else Overloaded
+                assert isinstance(outcome, excuses)
                 continue
-            answered += 1
             for name, array in expected(call.signature, call.inputs).items():
                 np.testing.assert_array_equal(outcome[name], array)
-        assert answered > 10
+        assert isinstance(outcomes[min(set(range(60)) - excused)], dict)
         assert scene.batcher.queue_rows == 0
 
 

@@ -6,7 +6,8 @@ import socket
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.drain import Drain, Server, listen
+from service.drain import Drain, DrainingServer
+from service.server import listen
 from tests.serving import GET, PATIENT, POST, echo, serving
 
 pytestmark = pytest.mark.anyio
@@ -118,7 +119,7 @@ async def test_connections_still_in_the_listeners_queue_are_taken_in() -> None:
     """The loop has no chance to accept them between their arrival and the listener's end."""
     waiting: list[socket.socket] = []
 
-    class Ended(Server):
+    class Ended(DrainingServer):
         async def main_loop(self) -> None:
             for _ in range(50):
                 waiting.append(socket.create_connection(listener.getsockname()))
@@ -163,23 +164,6 @@ async def test_pipelined_requests_are_all_answered_before_the_close() -> None:
         app.go.set()
         said = [(await client.answer())[1].get("connection") for _ in range(3)]
         assert said == [None, None, "close"]
-
-
-def test_listens_on_both_families_where_there_are_both() -> None:
-    with listen("", 0) as listener:
-        port = listener.getsockname()[1]
-        for host in ("127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])):
-            socket.create_connection((host, port)).close()
-
-
-def test_listens_on_the_host_that_is_named_only() -> None:
-    with listen("127.0.0.1", 0) as listener:
-        assert listener.getsockname()[0] == "127.0.0.1"
-
-
-def test_an_address_in_use_is_named() -> None:
-    with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
-        listen("127.0.0.1", listener.getsockname()[1])
 
 
 async def refused(port: int) -> None:

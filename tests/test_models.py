@@ -181,11 +181,11 @@ async def test_a_model_that_cannot_take_zeros_is_served_with_a_warning(
 async def test_a_load_that_is_cancelled_lets_the_loader_end_in_peace(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    loader = Loader()
+    loader, others = Loader(), set(threading.enumerate())
     with models(loader, m=saved(tmp_path, "1")) as made:
         async with loading(made):
             await until(lambda: loader.begun)
-        (thread,) = [thread for thread in threading.enumerate() if thread.name == "load"]
+        (thread,) = {thread for thread in threading.enumerate() if thread.name == "load"} - others
         loader.go()
         await asyncio.to_thread(thread.join, 30)
         await asyncio.sleep(0)

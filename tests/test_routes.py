@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from service.app import Pod
-from service.connection import Patience
+from service.connections import Patience
 from service.settings import Settings
 from service.types import ELEMENT_TYPES, Runner, Signature, Tensors, TensorSpec
 from tests.serving import Client, Serving, serving

@@ -17,8 +17,8 @@ from service.adapter.auth import Auth
 from service.adapter.door import Door
 from service.adapter.kube import Kube
 from service.adapter.scrape import Scraper
-from service.adapter.server import Server, config, listen
 from service.adapter.settings import Settings
+from service.server import Server, listen
 from service.settings import SettingsError, read
 
 logger = logging.getLogger("tfpod.adapter")
@@ -46,16 +46,16 @@ async def serve(settings: Settings, api_server: str) -> None:
     async with aclosing(Kube(api_server, Path(settings.service_account))) as kube, aclosing(Scraper()) as scraper:
         auth = Auth(kube)
         api = create_api(auth, kube, scraper, settings.metrics_port_name)
-        door = Door(api, auth, Path(settings.cert_file), Path(settings.key_file), listen(settings.port))
-        probes = Server(config(create_probes(lambda: door.ready and not stop.is_set())))
+        door = Door(api, auth, Path(settings.cert_file), Path(settings.key_file), listen("", settings.port))
+        probes = Server(create_probes(lambda: door.ready and not stop.is_set()), lifespan="off")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(door.serve())
-            tasks.create_task(probes.serve(sockets=[listen(settings.health_port)]))
+            tasks.create_task(probes.serve(sockets=[listen("", settings.health_port)]))
             await stop.wait()
             logger.info("stopping", extra={"drain_delay": settings.drain_delay})
             await asyncio.sleep(settings.drain_delay)
             door.close()
-            probes.should_exit = True
+            probes.stop()
 
 
 if __name__ == "__main__":

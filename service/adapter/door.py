@@ -11,7 +11,8 @@ from typing import Final
 from starlette.types import ASGIApp
 
 from service.adapter.auth import Auth
-from service.adapter.server import Protocol, Server, config
+from service.adapter.protocol import Protocol
+from service.server import Server
 
 #: How long a connection may last that doesn't show the front proxy's certificate, and how many of them may.
 STRANGER_SECONDS: Final = 5.0
@@ -35,7 +36,7 @@ class Door:
         self._auth = auth
         self._files = (cert_file, key_file)
         self._listener = listener
-        self._server = Server(config(app, Protocol))
+        self._server = Server(app, http=Protocol, lifespan="off", timeout_keep_alive=75, timeout_graceful_shutdown=5)
         self._context: ssl.SSLContext | None = None
         self._loaded: object = None
         self._strangers: dict[asyncio.Task[None], None] = {}
@@ -58,7 +59,7 @@ class Door:
             await asyncio.wait(work)
             self._listener.close()
             self._hang_up()
-            self._server.should_exit = True
+            self._server.stop()
 
     def close(self) -> None:
         """Take no more connections, and end when the last answer is sent."""

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -19,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from service.adapter.server import Server, listen
+from service.server import Server, listen
 
 TOKEN = "the-service-account's-token"
 CONFIG_MAP = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
@@ -106,21 +105,18 @@ class ApiServer:
             Route(REVIEWS, self._review, methods=["POST"]),
             Route("/api/v1/namespaces/{namespace}/pods", self._list),
         ]
-        listener = listen(0)
+        listener = listen("", 0)
         server = Server(
-            uvicorn.Config(
-                Starlette(routes=routes),
-                lifespan="off",
-                log_config=None,
-                ssl_certfile=cert_file,
-                ssl_keyfile=key_file,
-                timeout_graceful_shutdown=1,
-            )
+            Starlette(routes=routes),
+            lifespan="off",
+            ssl_certfile=cert_file,
+            ssl_keyfile=key_file,
+            timeout_graceful_shutdown=1,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.serve(sockets=[listener]))
             yield f"https://127.0.0.1:{listener.getsockname()[1]}"
-            server.should_exit = True
+            server.stop()
 
     async def _config_map(self, request: Request) -> Response:
         self.config_reads += 1

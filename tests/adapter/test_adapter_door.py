@@ -9,7 +9,8 @@ import pytest
 
 from service.adapter import door as door_module
 from service.adapter.door import Door
-from service.adapter.server import MAX_REQUEST, listen
+from service.adapter.protocol import MAX_REQUEST
+from service.server import listen
 from tests.adapter.cluster import ALICE, Cluster, values
 from tests.adapter.standins import Authority, PodServer, client_context, page, until
 
@@ -183,7 +184,7 @@ async def test_a_new_front_proxy_ca_is_learned_at_once_and_the_old_one_forgotten
 async def test_the_adapter_starts_before_the_api_server_can_be_reached(cluster: Cluster) -> None:
     cluster.api.broken = 503
     cluster.auth.front = None
-    listener = listen(0)
+    listener = listen("", 0)
     files = cluster.folder / "adapter.crt", cluster.folder / "adapter.key"
     door = Door(cluster.app, cluster.auth, *files, listener)
     async with asyncio.TaskGroup() as tasks:

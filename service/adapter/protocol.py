@@ -1,28 +1,15 @@
-"""What serves HTTP: uvicorn, with limits and the client's certificate, on sockets of ours."""
+"""HTTP on one connection: uvicorn's protocol, with limits and the client's certificate."""
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Iterator
 from typing import Final
 
-import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.adapter.auth import Certificate
+from service.server import Server
 
 #: A request's head and body.
 MAX_REQUEST: Final = 64 << 10
-
-
-class Server(uvicorn.Server):
-    """A server that leaves the signals to the program."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
 
 
 class Protocol(HttpToolsProtocol):
@@ -64,30 +51,3 @@ class Protocol(HttpToolsProtocol):
         """Begin to count anew."""
         self._received = 0
         super().on_response_complete()
-
-
-def config(app: ASGIApp, protocol: type[HttpToolsProtocol] = HttpToolsProtocol) -> uvicorn.Config:
-    """Return what both servers, the API's and the probes', are configured by."""
-    return uvicorn.Config(
-        app,
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        log_level="error",  # a stranger's bad requests are no news
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
-    )
-
-
-def listen(port: int) -> socket.socket:
-    """Return a socket that listens on all addresses, of both families where the machine has them."""
-    if socket.has_dualstack_ipv6():
-        listener = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
-    else:
-        listener = socket.create_server(("", port), backlog=512)
-    listener.setblocking(False)
-    return listener

@@ -1,0 +1,68 @@
+"""All connections of one server: how long they are waited for, how many there may be, how they end."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from uvicorn.server import ServerState
+
+if TYPE_CHECKING:
+    from service.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a connection is waited for, in seconds; and how many there may be."""
+
+    #: The head of a request, the first byte of a connection, a client that does not read.
+    header: float
+    #: Between an answer and the next request.
+    keep_alive: float
+    connections: int
+
+
+class Connections(ServerState):
+    """All connections of one server (uvicorn's state of a server)."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self.patience = patience
+        #: Every answer says `Connection: close`.
+        self.draining = False
+        #: No connection outlives its answer; with the last one, `gone` is set.
+        self.closing = False
+        self.gone = asyncio.Event()
+
+    def drain(self) -> None:
+        """Have every connection close with the answer to its present or its next request."""
+        self.draining = True
+        for connection in self._all():
+            connection.drain()
+
+    def close(self) -> None:
+        """Close the connections that wait for nothing; the others close with their answer."""
+        self.draining = self.closing = True
+        for connection in self._all():
+            connection.close_if_idle()
+        self.ended()
+
+    def abort(self) -> int:
+        """Cut every connection; return how many there were."""
+        connections = self._all()
+        for connection in connections:
+            connection.transport.abort()
+        return len(connections)
+
+    def make_room(self) -> None:
+        """If there are too many connections, cut the one that has waited longest for a request to begin."""
+        if len(self.connections) > self.patience.connections:
+            waiting = [connection for connection in self._all() if connection.idle or connection.fresh]
+            min(waiting, key=lambda connection: connection.idle_since).transport.abort()
+
+    def ended(self) -> None:
+        """Take note that a connection may have been the last."""
+        if self.closing and not self.connections:
+            self.gone.set()
+
+    def _all(self) -> "list[Connection]":
+        return cast("list[Connection]", list(self.connections))
