@@ -101,9 +101,10 @@ class Admission:
             await self._app(scope, receive, send)
             return
         begun = time.monotonic()
-        is_open, route = self._classify(scope)
+        route: str | None = None
         answer = _Answer(send, closes=bool(_header(scope, b"expect")))
         try:
+            is_open, route = self._classify(scope)
             if not is_open:
                 self._authorize(scope)
             if route is None:

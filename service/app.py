@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from service import cpus, routes
 from service.admission import Admission, Limits, read_tokens
+from service.batcher import Batching
 from service.gpu import GpuReadings
 from service.metrics import Metrics
 from service.models import Load, Models
@@ -42,8 +43,7 @@ class Pod:
             settings.model_paths(),
             load or _load,
             metrics,
-            max_batch_rows=settings.max_batch_rows,
-            max_queue_rows=settings.max_queue_rows,
+            Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching),
         )
         health = routes.Health(live=self._not_live, ready=self._not_ready)
         self.api = Admission(

@@ -8,11 +8,24 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 from service.errors import Overloaded, TooLarge
 from service.metrics import ModelMetrics
 from service.types import Call, Runner, Tensors
 from service.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """How many rows a batch takes and how many may wait for theirs.
+
+    Not `enabled`, every call is computed as it came: for a model in which the rows of a batch affect each other.
+    """
+
+    max_rows: int
+    max_queue_rows: int
+    enabled: bool = True
 
 
 class Batcher:
@@ -22,13 +35,11 @@ class Batcher:
         self,
         runner: Runner,
         metrics: ModelMetrics,
-        *,
-        max_batch_rows: int,
-        max_queue_rows: int,
+        batching: Batching,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._signatures, self._metrics, self._clock = runner.signatures, metrics, clock
-        self._max_batch_rows, self._max_queue_rows = max_batch_rows, max_queue_rows
+        self._signatures, self._metrics, self._batching = runner.signatures, metrics, batching
+        self._clock = clock
         self.queue_rows = 0
         self._waiting: dict[Hashable, dict[int, Part]] = {}
         self._running: Sequence[Part] = ()
@@ -46,9 +57,9 @@ class Batcher:
         """
         parts = list(self._parts(call, deadline))
         rows = sum(part.rows for part in parts)
-        if rows > self._max_queue_rows:
-            raise TooLarge(f"{rows} rows in one request; at most {self._max_queue_rows} are taken")
-        if self.queue_rows + rows > self._max_queue_rows:
+        if rows > self._batching.max_queue_rows:
+            raise TooLarge(f"{rows} rows in one request; at most {self._batching.max_queue_rows} are taken")
+        if self.queue_rows + rows > self._batching.max_queue_rows:
             raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
         for part in parts:
             self._waiting.setdefault(part.key, {})[part.number] = part
@@ -77,20 +88,21 @@ class Batcher:
         self._worker.close()
 
     def _parts(self, call: Call, deadline: float) -> Iterator[Part]:
-        """Cut the call into pieces that fit a batch; a signature without a free first dimension is one piece."""
+        """Cut the call into pieces that fit a batch, or leave it in one piece if it must have its batch for itself."""
         loop, since = asyncio.get_running_loop(), self._clock()
-        batches = self._signatures[call.signature].batches
-        total = len(next(iter(call.inputs.values()))) if batches else 1
+        signature = self._signatures[call.signature]
+        shares = self._batching.enabled and signature.batches
+        total = len(next(iter(call.inputs.values()))) if signature.batches else 1
+        size = self._batching.max_rows if shares else total
         shapes = tuple((name, array.shape[1:]) for name, array in sorted(call.inputs.items()))
-        for start in range(0, total, self._max_batch_rows):
-            stop = min(start + self._max_batch_rows, total)
-            whole = not batches or stop - start == total
+        for start in range(0, total, size):
+            stop = min(start + size, total)
             number = next(self._numbers)
             yield Part(
                 number=number,
-                key=(call.signature, shapes) if batches else number,
+                key=(call.signature, shapes) if shares else number,
                 signature=call.signature,
-                inputs=call.inputs if whole else {n: array[start:stop] for n, array in call.inputs.items()},
+                inputs=call.inputs if size >= total else {n: array[start:stop] for n, array in call.inputs.items()},
                 rows=stop - start,
                 since=since,
                 deadline=deadline,
@@ -119,8 +131,8 @@ class Batcher:
         rows = 0
         while not batch and self._waiting:
             oldest = min(self._waiting.values(), key=lambda parts: next(iter(parts)))
-            for part in list(itertools.islice(oldest.values(), self._max_batch_rows)):
-                if rows + part.rows > self._max_batch_rows:
+            for part in list(itertools.islice(oldest.values(), self._batching.max_rows)):
+                if batch and rows + part.rows > self._batching.max_rows:
                     break
                 self._withdraw(part)
                 if part.is_wanted(self._clock()):

@@ -1,6 +1,5 @@
 """Every metric of the pod, in one class; label values exist from the start, so that a first event is no new series."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
@@ -35,7 +34,7 @@ Gauge = Callable[[], float | None]
 
 
 class Window:
-    """A sum over the last 15 seconds, in half-second steps; every thread may use it.
+    """A sum over the last 15 seconds, in half-second steps.
 
     The step under way counts although it is not over: the mean errs on the low side, by at most 1/30, so that jitter
     at an exact multiple of the target asks for no pod too many.
@@ -45,21 +44,18 @@ class Window:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
         self._sums = [0.0] * self._STEPS
         self._step = 0
 
     def add(self, value: float) -> None:
         """Count `value` now."""
-        with self._lock:
-            self._forget()
-            self._sums[self._step % self._STEPS] += value
+        self._forget()
+        self._sums[self._step % self._STEPS] += value
 
     def mean(self) -> float:
         """Return the sum of the last 15 s, divided by 15."""
-        with self._lock:
-            self._forget()
-            return sum(self._sums) / WINDOW
+        self._forget()
+        return sum(self._sums) / WINDOW
 
     def _forget(self) -> None:
         now = int(self._clock() * self._STEPS / WINDOW)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from service.batcher import Batcher
+from service.batcher import Batcher, Batching
 from service.errors import NotFound, NotReady
 from service.metrics import Metrics
 from service.types import Runner, Signature, Signatures, Tensors
@@ -45,11 +45,8 @@ class Model:
 class Models:
     """The models by name. `load` makes a runner of a SavedModel's folder; it runs off the event loop."""
 
-    def __init__(
-        self, paths: Mapping[str, Path], load: Load, metrics: Metrics, *, max_batch_rows: int, max_queue_rows: int
-    ) -> None:
-        self._paths, self._load, self._metrics = paths, load, metrics
-        self._max_batch_rows, self._max_queue_rows = max_batch_rows, max_queue_rows
+    def __init__(self, paths: Mapping[str, Path], load: Load, metrics: Metrics, batching: Batching) -> None:
+        self._paths, self._load, self._metrics, self._batching = paths, load, metrics, batching
         self._found: dict[str, _Version] = {}
         self._ready: dict[str, Model] = {}
         metrics.watch("tfpod_queue_rows", lambda: sum(m.batcher.queue_rows for m in self._ready.values()))
@@ -99,12 +96,7 @@ class Models:
             begun = time.monotonic()
             load = functools.partial(self._load_and_warm, found.folder)
             runner = await _in_daemon(f"model {name!r} at {found.folder}", load)
-            batcher = Batcher(
-                runner,
-                self._metrics.model(name),
-                max_batch_rows=self._max_batch_rows,
-                max_queue_rows=self._max_queue_rows,
-            )
+            batcher = Batcher(runner, self._metrics.model(name), self._batching)
             self._ready[name] = Model(name, found.name, runner.signatures, batcher)
             seconds = round(time.monotonic() - begun, 3)
             _log.info("model is ready", extra={"model": name, "version": found.name, "seconds": seconds})
@@ -118,7 +110,7 @@ class Models:
         """Load the model and run every signature on zeros, so that no caller pays for what happens once."""
         runner = self._load(folder)
         for name, signature in runner.signatures.items():
-            for rows in (1, self._max_batch_rows) if signature.batches else (1,):
+            for rows in (1, self._batching.max_rows) if signature.batches else (1,):
                 try:
                     runner.run(name, _zeros(signature, rows))
                 except Exception as error:  # noqa: BLE001 - zeros need not make sense to a model

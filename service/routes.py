@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
@@ -13,7 +14,7 @@ from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from service.codecs import http, oip, tfserving
-from service.errors import NotFound, PodError, Unauthenticated, UnsupportedMedia
+from service.errors import InvalidRequest, NotFound, PodError, Unauthenticated, UnsupportedMedia
 from service.metrics import CONTENT_TYPE, Metrics
 from service.models import Model, Models
 from service.types import Call, Reply, Signatures
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 #: Bodies and tensors above this many bytes are decoded and encoded in a thread: the loop also answers the probes.
 _LARGE: Final = 256 << 10
-_VERSION: Final = "{version:int}"
+_VERSION: Final = "{version}"
 
 
 class Codec(Protocol):
@@ -51,7 +52,8 @@ async def infer(codec: Codec, request: Request) -> Response:
     _check_encoding(request)  # 415
     body = await request.body()
     call = await _aside(len(body), codec.decode, body, model.signatures)  # 400
-    outputs = await model.batcher.submit(call, request.state.deadline)  # 413 429 500 504
+    deadline = min(request.state.deadline, time.monotonic() + call.seconds)
+    outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
     size = sum(array.nbytes for array in outputs.values())
     return _json(await _aside(size, codec.encode, call, Reply(outputs, model.name, model.version)))
 
@@ -64,7 +66,7 @@ async def about(request: Request) -> Response:
 
 async def tfserving_status(request: Request) -> Response:
     """Answer with the state of the model's version."""
-    state = request.state.models.state(request.path_params["model"], request.path_params.get("version"))
+    state = request.state.models.state(request.path_params["model"], _version(request))
     return _json(tfserving.encode_status(dict([state])))
 
 
@@ -188,7 +190,16 @@ def admin(metrics: Metrics, health: Health) -> ASGIApp:
 
 def _model(request: Request) -> Model:
     models: Models = request.state.models
-    return models.get(request.path_params["model"], request.path_params.get("version"))
+    return models.get(request.path_params["model"], _version(request))
+
+
+def _version(request: Request) -> int | None:
+    text = request.path_params.get("version")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise InvalidRequest(f"Failed to convert version: {text[:64]} to numeric.")
+    return int(text)
 
 
 def _check_encoding(request: Request) -> None:

@@ -39,7 +39,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: One token a line; empty: everybody is let in.
     tokens_file: str = ""
     request_timeout: Seconds = 10.0
-    #: A body in JSON; binary tensors may be `max_binary_bytes` long.
     max_body_bytes: Positive = 8 << 20
     max_inflight: Positive = 256
     max_connections: Positive = 4096
@@ -49,6 +48,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: Seconds = 3900.0
     drain_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 30.0
+    #: Callers share batches. Switch it off for a model in which the rows of a batch affect each other.
+    batching: bool = True
     max_batch_rows: Positive = 64
     max_queue_rows: Positive = 4096
     log_level: LogLevel = "info"

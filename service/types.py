@@ -1,5 +1,6 @@
 """What the parts of the walk hand to each other: tensors, signatures, calls and replies."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -90,6 +91,8 @@ class Call:
     signature: str
     inputs: Tensors
     outputs: tuple[str, ...] | None = None
+    #: How long the caller will wait for the model.
+    seconds: float = math.inf
     #: The caller's id of the request, to be echoed.
     id: str = ""
     #: True if the answer is to be a list of rows (TensorFlow Serving's `instances`).

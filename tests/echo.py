@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from service.batcher import Batching
 from service.metrics import Metrics
 from service.models import Load, Models
 from service.types import ELEMENT_TYPES, Signature, Signatures, Tensors, TensorSpec
@@ -52,7 +53,7 @@ class Loader:
 def models(load: Load, registry: CollectorRegistry | None = None, **paths: Path) -> Iterator[Models]:
     """Make the models of these names."""
     metrics = Metrics(registry or CollectorRegistry(), [])
-    made = Models(paths, load, metrics, max_batch_rows=4, max_queue_rows=16)
+    made = Models(paths, load, metrics, Batching(4, 16))
     try:
         yield made
     finally:

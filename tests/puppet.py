@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
-from service.batcher import Batcher
+from service.batcher import Batcher, Batching
 from service.metrics import Metrics
 from service.types import ELEMENT_TYPES, Call, Signature, Tensors, TensorSpec
 
@@ -118,16 +118,15 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16) -> AsyncIterator[Stage]:
+async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, batching: bool = True) -> AsyncIterator[Stage]:
     """Set up a batcher; at the end its thread must end too."""
     threads = set(threading.enumerate())
     clock, registry, puppet = Clock(), CollectorRegistry(), Puppet()
     batcher = Batcher(
         puppet,
         Metrics(registry, [], clock).model("m"),
-        max_batch_rows=max_batch_rows,
-        max_queue_rows=max_queue_rows,
-        clock=clock,
+        Batching(max_batch_rows, max_queue_rows, enabled=batching),
+        clock,
     )
     (thread,) = set(threading.enumerate()) - threads
     scene = Stage(puppet, batcher, clock, registry)

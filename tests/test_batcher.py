@@ -48,6 +48,19 @@ async def test_a_batch_takes_no_more_than_its_rows_and_lets_nobody_overtake() ->
         assert await scene.puppet.begun_rows() == [4, 5, 6]
 
 
+async def test_without_batching_every_call_is_computed_as_it_came() -> None:
+    async with stage(max_batch_rows=2, batching=False) as scene:
+        await scene.occupy()
+        answers = [scene.submit(call) for call in (double(1, 2, 3), double(4), double(5))]
+        await turns()
+        for rows in ([1, 2, 3], [4], [5]):
+            scene.puppet.go()
+            assert await scene.puppet.begun_rows() == rows
+        scene.puppet.go()
+        assert [numbers(answer) for answer in await asyncio.gather(*answers)] == [[2, 4, 6], [8], [10]]
+        assert scene.batcher.queue_rows == 0
+
+
 async def test_other_shapes_and_signatures_have_batches_of_their_own_and_the_oldest_goes_first() -> None:
     async with stage() as scene:
         await scene.occupy()

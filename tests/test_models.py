@@ -223,6 +223,7 @@ def test_a_model_that_takes_long_to_load_does_not_keep_the_process_from_ending(t
         from pathlib import Path
         from prometheus_client import CollectorRegistry
         from service.metrics import Metrics
+        from service.batcher import Batching
         from service.models import Models
 
         async def main():
@@ -232,7 +233,7 @@ def test_a_model_that_takes_long_to_load_does_not_keep_the_process_from_ending(t
                 threading.Event().wait()
             metrics = Metrics(CollectorRegistry(), [])
             paths = {{"m": Path({str(saved(tmp_path, "1"))!r})}}
-            models = Models(paths, load, metrics, max_batch_rows=1, max_queue_rows=1)
+            models = Models(paths, load, metrics, Batching(1, 1))
             loading = asyncio.create_task(models.load())
             await asyncio.to_thread(begun.wait)
             loading.cancel()

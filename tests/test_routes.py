@@ -171,6 +171,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("v2", oip(shape=(-1, 3)), 400, "negative"),
     ("v2", oip(shape=(10**12, 3)), 400, "do not fill the shape"),
     ("v2", oip(["a", "b", "c"]), 400, "String"),
+    ("v2", oip() | {"parameters": {"timeout": "soon"}}, 400, "timeout"),
     ("v2", oip([], (0, 3)), 400, "no rows"),
     ("v2", oip() | {"outputs": [{"name": "z"}]}, 400, "no output 'z'"),
     ("v2", oip([13, 1, 1]), 500, "thirteen is not wanted"),
@@ -195,7 +196,8 @@ async def test_a_wrong_request_is_named(tmp_path: Path, protocol: str, body: Any
     [
         ("POST", "/v1/models/no:predict", 404, "Latest(no)"),
         ("POST", "/v1/models/m/versions/2:predict", 404, "Specific(m, 2)"),
-        ("POST", "/v1/models/m/versions/x:predict", 404, "Malformed request: POST"),
+        ("POST", "/v1/models/m/versions/x:predict", 400, "Failed to convert version: x to numeric."),
+        ("POST", f"/v2/models/m/versions/{'9' * 5000}/infer", 400, "Failed to convert version: 999"),
         ("POST", "/v1/models/m/classify", 404, "Malformed request: POST /v1/models/m/classify"),
         ("GET", "/v2/models/m/infer", 405, "Method Not Allowed"),
         ("GET", "/v1/models/no", 404, "Latest(no)"),
@@ -300,6 +302,16 @@ async def test_a_model_that_hangs_is_noticed_and_its_callers_are_told(tmp_path: 
         while (await pod.predict(ROW)).status_code != 200:
             await asyncio.sleep(0.01)
         assert (await pod.admin.get("/livez")).status_code == 200
+
+
+async def test_a_caller_may_give_less_time(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        hanging = asyncio.create_task(pod.predict([14.0, 0, 0]))
+        await asyncio.to_thread(pod.model.hanging.wait)
+        late = await pod.http.post("/v2/models/m/infer", json=oip() | {"parameters": {"timeout": 1000}})
+        assert (late.status_code, "deadline" in late.json()["error"]) == (504, True)
+        pod.model.go.set()
+        assert (await hanging).status_code == 200
 
 
 async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> None:

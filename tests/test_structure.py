@@ -44,7 +44,7 @@ ALLOWED: Final = {
     "drain": [*LEAVES, "connection", "connections", "server"],
     "models": [*LEAVES, "batcher", "worker", "runners.*"],
     "routes": [*LEAVES, "codecs.*", "batcher", "models", "gpu"],
-    "app": [*LEAVES, "admission", "gpu", "models", "routes", "runners.*"],
+    "app": [*LEAVES, "admission", "batcher", "gpu", "models", "routes", "runners.*"],
     "__main__": [*LEAVES, "app", "connections", "drain", "server"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
 }

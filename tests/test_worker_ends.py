@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.batcher import Batcher
+from service.batcher import Batcher, Batching
 from service.errors import PodError
 from service.metrics import Metrics
 from service.types import Call, Tensors
@@ -72,7 +72,7 @@ def test_a_loop_that_was_closed_meanwhile_ends_the_thread() -> None:
     async def leave() -> None:
         puppets.append(Puppet())
         metrics = Metrics(CollectorRegistry(), []).model("m")
-        batcher = Batcher(puppets[0], metrics, max_batch_rows=1, max_queue_rows=1)
+        batcher = Batcher(puppets[0], metrics, Batching(1, 1))
         call = asyncio.create_task(batcher.submit(double(1), time.monotonic() + 60))
         await puppets[0].begun()
         call.cancel()
@@ -88,13 +88,13 @@ def test_a_model_that_hangs_does_not_keep_the_process_from_ending() -> None:
     program = """
         import asyncio, threading, time
         from prometheus_client import CollectorRegistry
-        from service.batcher import Batcher
+        from service.batcher import Batcher, Batching
         from service.metrics import Metrics
         from tests.puppet import Puppet, double
 
         async def main():
             puppet = Puppet()
-            batcher = Batcher(puppet, Metrics(CollectorRegistry(), []).model("m"), max_batch_rows=1, max_queue_rows=1)
+            batcher = Batcher(puppet, Metrics(CollectorRegistry(), []).model("m"), Batching(1, 1))
             call = asyncio.create_task(batcher.submit(double(1), time.monotonic() + 60))
             await puppet.begun()
             batcher.close()

@@ -7,9 +7,10 @@ import contextlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
@@ -38,12 +39,19 @@ class _Output(msgspec.Struct):
     name: str
 
 
+class _Parameters(msgspec.Struct):
+    """Of a whole request; `timeout` in microseconds, as Triton's extension_schedule_policy.md has it; 0 is none."""
+
+    timeout: Annotated[int, Meta(ge=0)] = 0
+
+
 class _Infer(msgspec.Struct, Generic[T]):
     """An infer request; unknown keys and parameters are ignored."""
 
     inputs: list[_Input[T]]
     id: str | None = None
     outputs: list[_Output] | None = None
+    parameters: _Parameters | None = None
 
 
 _infer: Final = msgspec.json.Decoder(_Infer[msgspec.Raw])
@@ -53,7 +61,7 @@ def decode(body: bytes, signatures: Signatures) -> Call:
     """Return the call that an infer request makes, of the signature `serving_default` or else the only one.
 
     {"id"?, "inputs": [{"name", "shape", "datatype", "data": nested or flat list, row by row}, …],
-     "outputs"?: [{"name"}, …]}
+     "outputs"?: [{"name"}, …], "parameters"?: {"timeout": microseconds}}
 
     Raises InvalidRequest.
     """
@@ -66,7 +74,9 @@ def decode(body: bytes, signatures: Signatures) -> Call:
     arrays = {tensor.name: _array(tensor, signature.inputs[tensor.name]) for tensor in request.inputs}
     if signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
-    return Call(signature_name, arrays, outputs=_wanted(request, signature), id=request.id or "")
+    timeout = request.parameters.timeout if request.parameters else 0
+    seconds = timeout / 1e6 if timeout else math.inf
+    return Call(signature_name, arrays, outputs=_wanted(request, signature), seconds=seconds, id=request.id or "")
 
 
 def encode(call: Call, reply: Reply) -> bytes:
