@@ -2,12 +2,9 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from uvicorn.server import ServerState
-
-if TYPE_CHECKING:
-    from service.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +16,32 @@ class Patience:
     #: Between an answer and the next request.
     keep_alive: float
     connections: int
+
+
+class Held(Protocol):
+    """What is asked of a connection here; see connection.py."""
+
+    transport: asyncio.Transport
+    #: The loop's time when it last began to wait for a request.
+    idle_since: float
+
+    @property
+    def idle(self) -> bool:
+        """Tell whether it waits for its next request."""
+        ...
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether it waits for its first one."""
+        ...
+
+    def drain(self) -> None:
+        """Close with the next answer."""
+        ...
+
+    def close_if_idle(self) -> None:
+        """Close, unless a request is under way."""
+        ...
 
 
 class Connections(ServerState):
@@ -64,5 +87,5 @@ class Connections(ServerState):
         if self.closing and not self.connections:
             self.gone.set()
 
-    def _all(self) -> "list[Connection]":
-        return cast("list[Connection]", list(self.connections))
+    def _all(self) -> list[Held]:
+        return cast("list[Held]", list(self.connections))

@@ -37,7 +37,7 @@ ALLOWED: Final = {
     "gpu": LEAVES,
     "worker": LEAVES,
     "server": LEAVES,
-    "connections": [*LEAVES, "connection"],  # for its type alone
+    "connections": LEAVES,
     "connection": [*LEAVES, "connections"],
     "admission": LEAVES,
     "batcher": [*LEAVES, "worker"],
