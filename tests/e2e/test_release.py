@@ -96,13 +96,14 @@ def test_an_upgrade_and_a_restart_under_load_lose_no_request(release: Release) -
         release.apply(autoscaling__minReplicas=2)
         release.kubectl("rollout", "restart", f"deployment/{release.full_name}")
         release.kubectl("rollout", "status", f"deployment/{release.full_name}", "--timeout=180s")
-        eventually(lambda: len(release.pods()) == 2, 60, "the old pods did not end")
+        eventually(lambda: two_pods_serve(release), 60, "two new pods do not serve alone")
         report = finish(generator)
     assert report["failed"] == 0, report
 
 
 @pytest.mark.usefixtures("ingress")
 def test_a_pod_deleted_under_load_loses_no_request(release: Release) -> None:
+    eventually(lambda: two_pods_serve(release), 60, "there are not two pods, of which to delete one")
     with release.load([(10, 300)]) as generator:
         release.kubectl("delete", "pod", next(iter(release.pods())), "--timeout=60s")
         release.kubectl("rollout", "status", f"deployment/{release.full_name}", "--timeout=180s")
@@ -119,3 +120,8 @@ def test_uninstalling_leaves_nothing(target: Target, release: Release) -> None:
     target.helm("uninstall", release.name, "--namespace", release.namespace, "--wait")
     eventually(lambda: not release.remains(), 60, f"left behind: {release.remains()}")
     assert target.get("/apis/custom.metrics.k8s.io") is None
+
+
+def two_pods_serve(release: Release) -> bool:
+    """Whether there are two pods, both ready and to stay."""
+    return list(release.pods().values()) == [True, True]
