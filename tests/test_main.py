@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -101,6 +103,18 @@ def label() -> int:
     found = re.search(r"it is a (\d)\.", (ROOT / "README.md").read_text())
     assert found
     return int(found.group(1))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_lines_of_the_readme_work_as_they_stand() -> None:
+    lines = re.findall(r"^curl .*localhost:[89]000.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) >= 4
+    with program() as pod:
+        api, admin = pod.urls()
+        until_ready(admin)
+        for line in lines:
+            words = shlex.split(line.replace("localhost:8000", api).replace("localhost:9000", admin))
+            subprocess.run([*words, "--fail", "--silent"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
