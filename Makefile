@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install run check test test-cluster requirements clean
+.PHONY: help install run check test test-cluster picture requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ test: check ## the checks, and every test that needs neither root nor a cluster
 
 test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, root, Go; or KUBECONFIG)
 	$(BIN)/python -m pytest -m cluster --timeout 1800 tests/e2e
+	$(BIN)/python -m pytest tests/chart
+
+picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes (as test-cluster)
+	$(BIN)/python -m benchmarks.scaling
 
 requirements: ## compile requirements/*.in anew (needs uv)
 	for f in cpu gpu adapter dev; do uv pip compile --quiet --generate-hashes --python-version 3.11 \
