@@ -1,10 +1,9 @@
 """The images under test: built from the project's Dockerfile, or given."""
 
 import os
-import subprocess
 from typing import NamedTuple
 
-from tests.cluster.host import REPOSITORY
+from tests.cluster.host import REPOSITORY, run
 from tests.cluster.images import load
 from tests.e2e.target import CommandError, Target
 
@@ -29,6 +28,6 @@ def provide(target: Target) -> Images:
     images = Images("localhost/tfpod:e2e", "localhost/tfpod-adapter:e2e")
     for stage, image in images._asdict().items():
         options = ["--layers", "--isolation", "chroot", "--network", "host", "--target", stage, "--tag", image]
-        subprocess.run(["buildah", "build", "--quiet", *options, "."], cwd=REPOSITORY, check=True)
+        run("buildah", "build", "--quiet", *options, ".", cwd=REPOSITORY)
     load(*images)
     return images
