@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install run check test test-cluster picture requirements clean
+.PHONY: help install run check test test-cluster bench picture requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,12 @@ test: check ## the checks, and every test that needs neither root nor a cluster
 	$(BIN)/python -m pytest -m "not cluster"
 
 test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, root, Go; or KUBECONFIG)
-	$(BIN)/python -m pytest -m cluster --timeout 1800 tests/e2e
+	$(BIN)/python -m pytest -m cluster --timeout 3600 tests/e2e
 	$(BIN)/python -m pytest tests/chart
+
+bench: .venv/dev ## start, memory, and what a SIGTERM costs
+	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.sigterm
 
 picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes (as test-cluster)
 	$(BIN)/python -m benchmarks.scaling
