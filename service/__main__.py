@@ -2,13 +2,16 @@
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +31,9 @@ _FOREIGN: Final = re.compile(
     r"TFPOD_((ADAPTER|CLUSTER|E2E)_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_\d+_\w+)=.*|\w+=(tcp|udp)://.*"
 )
 
+#: Descriptors for everything but the API's connections: the other port, the model's files, the libraries.
+_SPARE: Final = 256
+
 _log = logging.getLogger("tfpod")
 
 
@@ -42,7 +48,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     logs.configure(settings.log_level)
     try:
         return uvloop.run(_serve(settings))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter for a host that is no name
         _log.error("cannot serve", extra={"reason": str(error)})
         return 1
 
@@ -60,11 +66,12 @@ async def _serve(settings: Settings) -> int:
         pod.draining = True
         api.drain()
 
-    patience = Patience(settings.header_timeout, settings.keep_alive, settings.max_connections)
+    connections = min(settings.max_connections, _descriptors() - _SPARE)
+    patience = Patience(settings.header_timeout, settings.keep_alive, connections)
     pod = Pod(settings, version(), fail)
     public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
     api = DrainingServer(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
-    admin = DrainingServer(pod.admin, private, patience, Drain(0.0, 1.0))
+    admin = DrainingServer(pod.admin, private, replace(patience, connections=_SPARE // 2), Drain(0.0, 1.0))
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, end)
     for name, listener in (("api", public), ("admin", private)):
@@ -75,6 +82,16 @@ async def _serve(settings: Settings) -> int:
     admin.stop()
     await watching
     return 1 if failures else 0
+
+
+def _descriptors() -> int:
+    """Raise the limit of open files as far as this process may, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):  # where "unlimited" is more than the system has
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
 def version() -> str:

@@ -5,12 +5,10 @@ An inference request keeps its place, and its deadline runs, until its answer ha
 """
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +24,7 @@ from service.errors import (
     Unauthenticated,
 )
 from service.metrics import OTHER, Metrics
+from service.tokens import authorize
 
 #: What Envoy will wait for an answer, in milliseconds: no use in computing longer.
 EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
@@ -52,30 +51,14 @@ class Classify(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an inference request may have: bytes of body, neighbours in flight, seconds."""
+    """What an inference request may have: bytes of body, alone and with its neighbours in flight, seconds."""
 
     body_bytes: int
+    inflight_bytes: int
     inflight: int
     seconds: float
-    #: Who may in; None: everybody. An empty tuple lets nobody in.
+    #: Who may in; see tokens.py.
     tokens: Sequence[bytes] | None = field(default=None, repr=False)
-
-
-def read_tokens(path: str) -> tuple[bytes, ...] | None:
-    """Return the tokens of the file, one a line, or None if no file is named.
-
-    A file that is named but missing, unreadable or empty lets nobody in.
-    """
-    if not path:
-        return None
-    try:
-        tokens = tuple(line.strip() for line in Path(path).read_bytes().splitlines() if line.strip())
-    except OSError as error:
-        _log.error("nobody is let in: the token file cannot be read", extra={"path": path, "reason": str(error)})
-        return ()
-    if not tokens:
-        _log.error("nobody is let in: the token file is empty", extra={"path": path})
-    return tokens
 
 
 class Admission:
@@ -92,7 +75,7 @@ class Admission:
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._classify, self._respond = classify, respond
-        self.inflight = 0
+        self.inflight = self._inflight_bytes = 0
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,12 +89,11 @@ class Admission:
         try:
             is_open, route = self._classify(scope)
             if not is_open:
-                self._authorize(scope)
+                authorize(self._limits.tokens, _header(scope, b"authorization"))
             if route is None:
                 await self._app(scope, receive, answer)
             else:
                 self._metrics.arrived(route)
-                self._check_length(scope)
                 await self._attend(scope, receive, answer, begun + self._seconds(scope))
         except _CallerGone:
             answer.status = 499
@@ -126,22 +108,12 @@ class Admission:
         finally:
             self._metrics.answered(route or OTHER, answer.status, time.monotonic() - begun)
 
-    def _authorize(self, scope: Scope) -> None:
-        """Compare the bearer token with every one known, in constant time."""
-        tokens = self._limits.tokens
-        if tokens is None:
-            return
-        scheme, _, given = _header(scope, b"authorization").partition(b" ")
-        given = given.strip()
-        if scheme.lower() != b"bearer" or not given:
-            raise Unauthenticated("a token is required: 'Authorization: Bearer TOKEN'")
-        if not sum(hmac.compare_digest(given, token) for token in tokens):
-            raise PermissionDenied("the token is not known")
-
-    def _check_length(self, scope: Scope) -> None:
-        length = _header(scope, b"content-length")
-        if length.isdigit() and int(length) > self._limits.body_bytes:
-            raise self._too_large()
+    def _claim(self, size: int) -> int:
+        """Take room for so many bytes of a body, which are in memory until their request has been answered."""
+        if self._inflight_bytes + size > self._limits.inflight_bytes:
+            raise Overloaded(f"the bodies in flight fill the {self._limits.inflight_bytes} bytes there are for them")
+        self._inflight_bytes += size
+        return size
 
     def _seconds(self, scope: Scope) -> float:
         """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
@@ -151,22 +123,27 @@ class Admission:
 
     async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", deadline: float) -> None:
         """Hold a place in flight from here to the end of the answer, as long as the deadline and the caller last."""
+        length = _header(scope, b"content-length")
+        size = int(length) if length.isdigit() else 0
+        if size > self._limits.body_bytes:
+            raise self._too_large()
         if self.inflight >= self._limits.inflight:
             raise Overloaded(f"{self.inflight} requests are in flight, as many as this pod takes")
+        body = _Body(self._claim(size))
         self.inflight += 1
-        body: bytes | None = None
         try:
             async with asyncio.timeout_at(deadline):
                 answer.closes = False
-                body = await self._read(receive)
+                content = await self._read(receive, body)
                 scope.setdefault("state", {})["deadline"] = deadline
-                await self._run(scope, body, receive, answer)
+                await self._run(scope, content, receive, answer)
         except TimeoutError:
-            if body is None:
+            if not body.complete:
                 raise IncompleteRequest("the body did not arrive in time") from None
             raise DeadlineExceeded("the request's time was over before it was answered") from None
         finally:
             self.inflight -= 1
+            self._inflight_bytes -= body.claimed
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
         """Run the app on a body that was read, and stop it when the caller goes away."""
@@ -199,10 +176,10 @@ class Admission:
         if not answer.started:
             await self._respond(scope, error)(scope, receive, answer)
 
-    async def _read(self, receive: Receive) -> bytes:
-        """Return the body, read no further than it may be long."""
+    async def _read(self, receive: Receive, body: "_Body") -> bytes:
+        """Return the body, read no further than it may be long; without a declared length it takes room as it comes."""
         chunks, size = [], 0
-        while True:
+        while not body.complete:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _CallerGone
@@ -210,8 +187,9 @@ class Admission:
             size += len(chunks[-1])
             if size > self._limits.body_bytes:
                 raise self._too_large()
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            body.claimed += self._claim(max(0, size - body.claimed))
+            body.complete = not message.get("more_body", False)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the body is longer than {self._limits.body_bytes} bytes")
@@ -219,6 +197,14 @@ class Admission:
 
 class _CallerGone(Exception):
     """The connection was closed by the other side."""
+
+
+@dataclass(slots=True)
+class _Body:
+    """How much room a body was given, and whether all of it is there."""
+
+    claimed: int
+    complete: bool = False
 
 
 class _Answer:

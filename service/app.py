@@ -2,24 +2,29 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry
 
 from service import cpus, routes
-from service.admission import Admission, Limits, read_tokens
+from service.admission import Admission, Limits
 from service.batcher import Batching
 from service.gpu import GpuReadings
 from service.metrics import Metrics
 from service.models import Load, Models
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
+from service.tokens import read_tokens
 from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.
 _HANGS: Final = 6
+#: New objects until the next garbage collection: a large body is many lists, none of them garbage.
+_COLLECT_AFTER: Final = 50_000
 
 
 class Pod:
@@ -34,7 +39,6 @@ class Pod:
         """
         self.draining = False
         self._settings, self._fail = settings, fail
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
         metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
@@ -50,6 +54,7 @@ class Pod:
             routes.api(self._models, health, version, self._lifespan),
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
+                inflight_bytes=settings.max_inflight_bytes,
                 inflight=settings.max_inflight,
                 seconds=settings.request_timeout,
                 tokens=read_tokens(settings.tokens_file),
@@ -63,6 +68,8 @@ class Pod:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
         """Load beside serving: what is not loaded yet is answered with 503."""
+        # Decoding needs several times the bytes of a body, and threads beyond the interpreter's lock gain nothing.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2, "codec"))
         self._gpu.start()
         loading = asyncio.create_task(self._models.load())
         loading.add_done_callback(self._loaded)
@@ -74,8 +81,14 @@ class Pod:
             self._gpu.stop()
 
     def _loaded(self, loading: "asyncio.Task[None]") -> None:
-        if not loading.cancelled() and (error := loading.exception()):
+        if loading.cancelled():
+            return
+        if error := loading.exception():
             self._fail(error)
+        # TensorFlow's objects stay: looking at all of them at every collection would take longer than most requests.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER, 10, 100)
 
     def _not_ready(self) -> str | None:
         if self.draining:

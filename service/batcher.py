@@ -55,12 +55,12 @@ class Batcher:
         one. Raises DeadlineExceeded if the clock passes `deadline` first, ModelFailed if the model fails and whatever
         PodError its runner raises. Cancelling the caller withdraws what has not begun to be computed.
         """
-        parts = list(self._parts(call, deadline))
-        rows = sum(part.rows for part in parts)
+        rows = len(next(iter(call.inputs.values()))) if self._signatures[call.signature].batches else 1
         if rows > self._batching.max_queue_rows:
             raise TooLarge(f"{rows} rows in one request; at most {self._batching.max_queue_rows} are taken")
         if self.queue_rows + rows > self._batching.max_queue_rows:
             raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
+        parts = list(self._parts(call, rows, deadline))
         for part in parts:
             self._waiting.setdefault(part.key, {})[part.number] = part
         self.queue_rows += rows
@@ -87,12 +87,11 @@ class Batcher:
         """Let the thread end after the batch under way; whoever still waits runs into his deadline."""
         self._worker.close()
 
-    def _parts(self, call: Call, deadline: float) -> Iterator[Part]:
+    def _parts(self, call: Call, total: int, deadline: float) -> Iterator[Part]:
         """Cut the call into pieces that fit a batch, or leave it in one piece if it must have its batch for itself."""
         loop, since = asyncio.get_running_loop(), self._clock()
         signature = self._signatures[call.signature]
         shares = self._batching.enabled and signature.batches
-        total = len(next(iter(call.inputs.values()))) if signature.batches else 1
         size = self._batching.max_rows if shares else total
         shapes = tuple((name, array.shape[1:]) for name, array in sorted(call.inputs.items()))
         for start in range(0, total, size):

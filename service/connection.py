@@ -5,8 +5,7 @@ timer of a connection that was reset, and closes without having read what was se
 """
 
 import asyncio
-import contextlib
-import select
+from collections import deque
 from typing import Any, Final, cast
 
 import httptools
@@ -15,9 +14,14 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from service.connections import Connections
+from service.heads import Forget, without_upgrade
+from service.server import unread
 
 #: Bytes that the head of a request may have.
 _HEAD_BYTES: Final = 64 << 10
+_TOO_LONG: Final = (431, f"the request's head is longer than {_HEAD_BYTES} bytes")
+#: Requests that may wait for the answer to one before them.
+_PIPELINED: Final = 16
 #: Seconds for which the rest of a body is read and thrown away after its request was answered.
 _LINGER_SECONDS: Final = 5.0
 
@@ -29,10 +33,13 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
+        self.timeout_keep_alive = self.server_state.patience.keep_alive  # type: ignore[assignment]  # a fraction too
         self.idle_since = self.loop.time()
-        self._in_head = self._leaving = False
-        self._head_bytes = 0
+        self.in_head = False
+        self._deaf = False  # what still comes is not looked at: the connection ends when all that was asked is answered
+        self._overhead = 0  # bytes since anything was got out of them: a head or a trailer that goes on and on
         self._fault = (400, "invalid HTTP request")
+        self._active: RequestResponseCycle | None = None
         #: What the client has to do next, and by when.
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
@@ -41,12 +48,12 @@ class Connection(HttpToolsProtocol):
     def idle(self) -> bool:
         """True between an answer and the next request's first byte."""
         complete = self.cycle is not None and self.cycle.response_complete
-        return complete and not (self._in_head or self._leaving or self.pipeline)
+        return complete and not (self.in_head or self._deaf or self.pipeline)
 
     @property
     def fresh(self) -> bool:
         """True until the first byte."""
-        return self.cycle is None and not (self._in_head or self._leaving)
+        return self.cycle is None and not (self.in_head or self._deaf)
 
     def drain(self) -> None:
         """Close with the answer under way, if that can still be said, or with the next one."""
@@ -55,14 +62,14 @@ class Connection(HttpToolsProtocol):
 
     def close_if_idle(self) -> None:
         """Close, unless a request is under way: in the works, in the socket, or the first, not sent yet."""
-        if self.idle and not self._readable():
+        if self.idle and not unread(self.transport):
             self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first byte."""
         super().connection_made(cast("asyncio.Transport", transport))
         self._expect(self.server_state.patience.header)
-        self.server_state.make_room()
+        self.server_state.make_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and all its timers, however it ended."""
@@ -74,37 +81,47 @@ class Connection(HttpToolsProtocol):
         self.server_state.ended()
 
     def data_received(self, data: bytes) -> None:
-        """Parse; bound the head in size and, from its first byte on, in time."""
-        if self._leaving:
+        """Parse; bound what is neither a body nor the end of a head."""
+        if self._deaf:
             return
-        was_in_head = self._in_head
-        super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
-            return
-        self._head_bytes = self._head_bytes + len(data) if was_in_head else 0
-        if self._head_bytes > _HEAD_BYTES:
-            self._refuse(431, f"the request's head is longer than {_HEAD_BYTES} bytes")
-        elif not was_in_head:
-            self._expect(self.server_state.patience.header)
+        self._unset_keepalive_if_required()
+        self._overhead += len(data)
+        self._feed(data)
+        if self._overhead > _HEAD_BYTES:
+            self._refuse(*_TOO_LONG)
+        elif self.idle and not self.cycle.more_body:  # an empty line between requests
+            self._wait_for_next()
 
     def on_message_begin(self) -> None:
-        """Note that a head has begun."""
+        """Give the head some time."""
         super().on_message_begin()
-        self._in_head = True
+        self.in_head, self._overhead, self.idle_since = True, 0, self.loop.time()
+        self._expect(self.server_state.patience.header)
 
     def on_headers_complete(self) -> None:
         """Note that the head is complete, and hand the request on."""
-        self._in_head = False
+        if self.parser.should_upgrade():
+            return  # it comes again, see `_feed`
+        self.in_head, self._overhead = False, 0
         self._expect(None)
-        if sum(len(name) + len(value) for name, value in self.headers) > _HEAD_BYTES:
-            self._fault = (431, f"the request's head is longer than {_HEAD_BYTES} bytes")
-            raise httptools.HttpParserError(self._fault[1])
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > _HEAD_BYTES:
+            self._fail(*_TOO_LONG)
+        if len(self.pipeline) >= _PIPELINED:
+            self._fail(429, f"more than {_PIPELINED} requests wait on one connection")
         super().on_headers_complete()
-        self.headers = _Forget()  # where the parser puts trailers
+        self.headers = Forget()  # where the parser puts trailers
         self.cycle.transport = cast("asyncio.Transport", _Exit(self))
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._overhead = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Note the end of a body; of one that was refused unread, the connection can be used again."""
+        if self.parser.should_upgrade():
+            return
+        self._overhead = 0
         refused = self.cycle.response_complete
         super().on_message_complete()
         if refused:
@@ -113,7 +130,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
-        if self._leaving:
+        if self._reading and self._deaf:
             return
         super().on_response_complete()
         if not self.idle or self.transport.is_closing():
@@ -130,8 +147,8 @@ class Connection(HttpToolsProtocol):
 
         Closing with bytes unread makes the system reset the connection, and the client may never see its answer.
         """
-        if not self._leaving and not self.transport.is_closing():
-            self._leaving = True
+        if not self.transport.is_closing():
+            self._deaf = True
             self._expect(_LINGER_SECONDS)
             self.transport.write_eof()
             self.flow.resume_reading()
@@ -151,14 +168,32 @@ class Connection(HttpToolsProtocol):
         if self._writing:
             self._writing.cancel()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text says less
-        """Answer what could not be parsed (called by uvicorn), and close."""
-        self._refuse(*self._fault)
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
+        self._active = cycle
         if self.server_state.draining and not self.pipeline:
             cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+
+    def _feed(self, data: bytes) -> None:
+        """Have the parser read, and see to what it cannot."""
+        try:
+            while data:
+                data = self._feed_once(data)
+        except httptools.HttpParserError:
+            self._refuse(*self._fault)
+
+    def _feed_once(self, data: bytes) -> bytes:
+        """Return what has to be read again: a request that would rather speak another protocol, less that wish.
+
+        The parser takes it for a request without a body, and its body for what follows an upgrade.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            head = without_upgrade(self.parser, self.url, self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            return head + data[wish.args[0] :]
+        return b""
 
     def _wait_for_next(self) -> None:
         self._unset_keepalive_if_required()
@@ -173,26 +208,30 @@ class Connection(HttpToolsProtocol):
         self._reading = self.loop.call_later(seconds, self._too_slow) if seconds else None
 
     def _too_slow(self) -> None:
-        if self._in_head and not self._leaving:
+        if self.in_head and not self._deaf:
             self._refuse(408, "the request's head did not arrive in time")
         else:
             self.transport.abort()
 
+    def _fail(self, status: int, message: str) -> None:
+        """Stop the parser, and refuse what it was reading."""
+        self._fault = (status, message)
+        raise httptools.HttpParserError(message)
+
     def _refuse(self, status: int, message: str) -> None:
-        """Close, and answer with a JSON error unless that would stand within or instead of another answer."""
-        if not self.cycle or self.cycle.response_complete or not (self.cycle.response_started or self.pipeline):
+        """Answer with a JSON error and close; but first, and then without a word, finish what was asked before."""
+        asked = [cycle for cycle, _ in self.pipeline] + ([self._active] if self._active else [])
+        whole = [cycle for cycle in asked if not (cycle.more_body or cycle.response_complete)]
+        if whole:
+            self._deaf = True
+            whole[0].keep_alive = False  # the latest
+            self.pipeline = deque(entry for entry in self.pipeline if not entry[0].more_body)
+            return
+        if not self._active or self._active.response_complete or not self._active.response_started:
             body = orjson.dumps({"error": message})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
         self.leave()
-
-    def _readable(self) -> bool:
-        """Tell whether bytes have arrived that the loop has not seen yet."""
-        with contextlib.suppress(OSError, ValueError):
-            poll = select.poll()
-            poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-            return any(events & select.POLLIN for _, events in poll.poll(0))
-        return False
 
 
 class _Exit:
@@ -209,10 +248,3 @@ class _Exit:
             self._connection.leave()
         else:
             self._connection.transport.close()
-
-
-class _Forget(list[tuple[bytes, bytes]]):
-    """A list that stays empty."""
-
-    def append(self, _: tuple[bytes, bytes]) -> None:
-        """Forget the item."""

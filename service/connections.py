@@ -22,8 +22,9 @@ class Held(Protocol):
     """What is asked of a connection here; see connection.py."""
 
     transport: asyncio.Transport
-    #: The loop's time when it last began to wait for a request.
+    #: The loop's time when it last began to wait for a request, or to read one's head.
     idle_since: float
+    in_head: bool
 
     @property
     def idle(self) -> bool:
@@ -76,11 +77,12 @@ class Connections(ServerState):
             connection.transport.abort()
         return len(connections)
 
-    def make_room(self) -> None:
-        """If there are too many connections, cut the one that has waited longest for a request to begin."""
-        if len(self.connections) > self.patience.connections:
-            waiting = [connection for connection in self._all() if connection.idle or connection.fresh]
-            min(waiting, key=lambda connection: connection.idle_since).transport.abort()
+    def make_room(self, newcomer: Held) -> None:
+        """If there are too many connections, cut the one that has kept a place the longest without a whole request."""
+        held = [each for each in self._all() if not each.transport.is_closing()]
+        if len(held) > self.patience.connections:
+            waiting = [each for each in held if each is not newcomer and (each.idle or each.fresh or each.in_head)]
+            min(waiting, key=lambda each: (each.in_head, each.idle_since), default=newcomer).transport.abort()
 
     def ended(self) -> None:
         """Take note that a connection may have been the last."""

@@ -32,9 +32,10 @@ class DrainingServer(Server):
     """Serves one application on one socket, until `drain` or `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
-        super().__init__(app, http=Connection, timeout_keep_alive=int(patience.keep_alive))
+        super().__init__(app, http=Connection)
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
+        self._queue = listener.dup()  # now: in the end there may be no descriptor left
 
     @property
     def draining(self) -> bool:
@@ -62,17 +63,17 @@ class DrainingServer(Server):
             await asyncio.wait_for(self.server_state.gone.wait(), self._drain.timeout)
         if cut := self.server_state.abort():
             _log.warning("connections were cut at the end of the drain timeout", extra={"connections": cut})
+        await asyncio.sleep(0)  # the door takes it for callers who left
         for task in self.server_state.tasks:
             task.cancel()
         await self.lifespan.shutdown()
 
     async def _close_listener(self) -> None:
         """Close the listener, but only once its queue is empty: the system would reset whoever waits in there."""
-        loop, listener = asyncio.get_running_loop(), self._listener.dup()
+        loop, listener = asyncio.get_running_loop(), self._queue
         for server in self.servers:
             server.close()
-        listener.setblocking(False)
-        with contextlib.suppress(BlockingIOError), listener:
+        with contextlib.suppress(OSError), listener:  # BlockingIOError at the end of the queue
             while True:
                 accepted, _ = listener.accept()
                 accepted.setblocking(False)

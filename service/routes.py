@@ -21,7 +21,7 @@ from service.types import Call, Reply, Signatures
 
 T = TypeVar("T")
 
-#: Bodies and tensors above this many bytes are decoded and encoded in a thread: the loop also answers the probes.
+#: Bodies and tensors above this many bytes are decoded and encoded in a thread, between whose steps the loop goes on.
 _LARGE: Final = 256 << 10
 _VERSION: Final = "{version}"
 
@@ -149,7 +149,7 @@ def respond(_: Scope, error: PodError) -> Response:
 
 def api(models: Models, health: Health, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
     """Return the API as an application. It raises PodError for what it refuses; the door around it answers."""
-    router = Router([*INFERENCE, *OPEN, *CLOSED], lifespan=lifespan)
+    router = Router([*INFERENCE, *OPEN, *CLOSED], redirect_slashes=False, lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = app
@@ -184,7 +184,8 @@ def admin(metrics: Metrics, health: Health) -> ASGIApp:
             Route("/metrics", show_metrics),
             Route("/livez", probe(health.live)),
             Route("/readyz", probe(health.ready)),
-        ]
+        ],
+        redirect_slashes=False,
     )
 
 

@@ -1,7 +1,8 @@
-"""What both programs serve with: a listening socket, and a uvicorn that leaves signals to the program."""
+"""What both programs serve with: sockets, and a uvicorn that leaves signals to the program."""
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
@@ -26,6 +27,15 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server(("", port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     listener.setblocking(False)
     return listener
+
+
+def unread(transport: asyncio.Transport) -> bool:
+    """Tell whether bytes have arrived that the loop has not seen yet."""
+    with contextlib.suppress(OSError, ValueError):
+        poll = select.poll()
+        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(0))
+    return False
 
 
 class Server(uvicorn.Server):

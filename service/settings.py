@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_file: str = ""
     request_timeout: Seconds = 10.0
     max_body_bytes: Positive = 8 << 20
+    #: Of all requests in flight together.
+    max_inflight_bytes: Positive = 256 << 20
     max_inflight: Positive = 256
     max_connections: Positive = 4096
     #: A client has this long to send the head of a request, or its first byte after connecting.
@@ -71,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             yield "models", f"{name!r} is named twice"
         if self.port == self.admin_port != 0:
             yield "admin_port", f"{self.admin_port} is the API's port already"
+        if self.max_body_bytes > self.max_inflight_bytes:
+            yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {self.max_body_bytes}"
         if self.max_batch_rows > self.max_queue_rows:
             yield "max_queue_rows", f"{self.max_queue_rows} is less than one batch of {self.max_batch_rows}"
 

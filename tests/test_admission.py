@@ -11,14 +11,15 @@ from prometheus_client import CollectorRegistry
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from service.admission import Admission, Limits, read_tokens
+from service.admission import Admission, Limits
 from service.errors import InvalidRequest, PodError
 from service.metrics import Metrics
 from service.routes import respond
+from service.tokens import read_tokens
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(body_bytes=10, inflight=2, seconds=30.0)
+LIMITS = Limits(body_bytes=10, inflight_bytes=100, inflight=2, seconds=30.0)
 BEARER = (b"authorization", b"Bearer secret")
 
 
@@ -144,18 +145,6 @@ async def test_a_token_file_that_is_missing_or_empty_closes_the_pod(tmp_path: Pa
     assert await Caller(headers=((b"authorization", b"Bearer  "),)).body().ask(entrance) == 401
 
 
-async def test_an_unreadable_token_file_closes_the_pod(tmp_path: Path) -> None:
-    assert read_tokens(str(tmp_path)) == ()
-
-
-def test_tokens_stand_one_a_line_and_are_not_shown(tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    path.write_text("one\n\n two \r\nthree")
-    limits = replace(LIMITS, tokens=read_tokens(str(path)))
-    assert limits.tokens == (b"one", b"two", b"three")
-    assert "two" not in repr(limits)
-
-
 # How much
 
 
@@ -193,6 +182,21 @@ async def test_a_body_arrives_whole_however_it_was_cut() -> None:
     caller = Caller().body(b"ab", more=True).body(b"", more=True).body(b"cd", more=True).body(b"e")
     await caller.ask(door()[0])
     assert caller.text == "abcde"
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_bodies_in_flight_have_so_much_room_together_and_no_more(declared: bool) -> None:
+    held = Held()
+    entrance, _ = door(held, replace(LIMITS, inflight_bytes=15))
+    headers = ((b"content-length", b"8"),) if declared else ()
+    inside = asyncio.create_task(Caller(headers=headers).body(b"x" * 8).ask(entrance))
+    await held.begun.acquire()
+    outside = Caller(headers=headers).body(b"x" * 8)
+    assert await outside.ask(entrance) == 429
+    assert bool(outside.reads) != declared, "a declared body is refused unread"
+    held.go.set()
+    assert await inside == 200
+    assert await Caller(headers=headers).body(b"x" * 8).ask(entrance) == 200
 
 
 # How many at once

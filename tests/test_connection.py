@@ -26,9 +26,93 @@ async def test_answers_and_keeps_the_connection() -> None:
 async def test_answers_pipelined_requests_in_their_order() -> None:
     async with serving(echo) as pod:
         client = await pod.connect()
-        await client.send(POST + GET + POST.replace(b"4\r", b"2\r").replace(b"body", b"bo") * 200)
-        bodies = [(await client.answer())[2] for _ in range(202)]
-        assert bodies == [b"4", b"0", *[b"2"] * 200]
+        await client.send(POST + GET + POST.replace(b"4\r", b"2\r").replace(b"body", b"bo") * 14)
+        bodies = [(await client.answer())[2] for _ in range(16)]
+        assert bodies == [b"4", b"0", *[b"2"] * 14]
+
+
+async def test_no_more_than_a_few_pipelined_requests_are_taken_in() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.send(GET * 10_000)
+        answers = (await client.ended()).count(b"HTTP/1.1 200 ")
+        assert answers == 17
+
+
+UPGRADE = b"POST / HTTP/1.1\r\nHost: pod\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: "
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_a_wish_for_another_protocol_is_ignored_and_smuggles_nothing(pause: float) -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.send(UPGRADE + b"%d\r\n\r\n" % len(GET))
+        await asyncio.sleep(pause)
+        await client.send(GET + POST)
+        assert (await client.answer())[2] == b"%d" % len(GET)
+        assert (await client.answer())[2] == b"4"
+
+
+async def test_connect_is_refused() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        assert (await client.ask(b"CONNECT pod:80 HTTP/1.1\r\nHost: pod\r\n\r\n"))[0] == 400
+
+
+async def test_what_is_not_http_takes_no_answer_from_the_request_before_it() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        status, headers, body = await client.ask(POST + b"\x00garbage")
+        assert (status, headers["connection"], body) == (200, "close", b"4")
+        assert await client.ended() == b""
+
+
+async def test_a_head_cut_by_the_end_of_the_one_before_is_given_no_more_time() -> None:
+    async with serving(echo, replace(PATIENT, header=0.2)) as pod:
+        client = await pod.connect()
+        await client.send(b"GET / HT")
+        await asyncio.sleep(0.01)
+        assert (await client.ask(b"TP/1.1\r\nHost: a\r\n\r\nGET / HT"))[0] == 200
+        await client.send(b"TP")
+        assert (await client.answer())[0] == 408
+
+
+async def test_heads_of_different_requests_are_measured_apart() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 10_000 + b"\r\n\r\n"
+        await client.send(head[:100])
+        for _ in range(20):
+            assert (await client.ask(head[100:] + head[:100]))[0] == 200
+
+
+async def test_trailers_without_end_are_refused() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.send(b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+        with contextlib.suppress(RuntimeError, ConnectionError):
+            for _ in range(100):
+                await client.send(b"a" * (1 << 14))
+                await asyncio.sleep(0.001)
+        assert (await client.answer())[0] == 431
+
+
+async def test_connections_in_the_middle_of_a_head_keep_nobody_out() -> None:
+    async with serving(echo, replace(PATIENT, connections=2)) as pod:
+        slow = [await pod.connect() for _ in range(3)]
+        for client in slow:
+            with contextlib.suppress(RuntimeError, ConnectionError):
+                await client.send(b"G")
+        await asyncio.sleep(0.01)
+        assert (await (await pod.connect()).ask(GET))[0] == 200
+
+
+async def test_an_empty_line_between_requests_does_not_end_the_wait_for_the_next() -> None:
+    async with serving(echo, replace(PATIENT, keep_alive=0.3)) as pod:
+        client = await pod.connect()
+        await client.ask(GET)
+        await client.send(b"\r\n")
+        assert await client.ended() == b""
 
 
 async def test_a_connection_that_says_nothing_is_closed() -> None:
@@ -158,7 +242,7 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
 
 
 async def test_an_idle_connection_is_closed_after_the_keep_alive_time() -> None:
-    async with serving(echo, replace(PATIENT, keep_alive=1.0)) as pod:
+    async with serving(echo, replace(PATIENT, keep_alive=0.2)) as pod:
         client = await pod.connect()
         await client.ask(GET)
         assert await client.ended() == b""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -26,7 +27,7 @@ DIGITS = ROOT / "models" / "digits"
 class Program:
     """`python -m service` with settings, on free ports."""
 
-    def __init__(self, *options: str, **settings: str) -> None:
+    def __init__(self, *options: str, descriptors: int = 0, **settings: str) -> None:
         ports = {"TFPOD_PORT": "0", "TFPOD_ADMIN_PORT": "0", "TFPOD_HOST": "127.0.0.1"}
         plain = {key: value for key, value in os.environ.items() if not key.startswith("TFPOD_")}
         self.process = subprocess.Popen(
@@ -35,6 +36,9 @@ class Program:
             env=plain | ports | settings,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2))
+            if descriptors
+            else None,
         )
         self.lines: list[dict[str, Any]] = []
 
@@ -60,8 +64,8 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(*options: str, **settings: str) -> Iterator[Program]:
-    started = Program(*options, **settings)
+def program(*options: str, descriptors: int = 0, **settings: str) -> Iterator[Program]:
+    started = Program(*options, descriptors=descriptors, **settings)
     try:
         yield started
     finally:
@@ -150,6 +154,24 @@ def test_a_port_in_use_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, program(TFPOD_PORT=str(taken.getsockname()[1])) as pod:
         assert "in use" in pod.line("cannot serve")["reason"]
         assert pod.process.wait(60) == 1
+
+
+def test_a_host_that_is_no_name_is_told() -> None:
+    with program(TFPOD_HOST="a" * 70) as pod:
+        assert pod.line("cannot serve")["reason"]
+        assert pod.process.wait(60) == 1
+
+
+def test_more_connections_than_descriptors_harm_neither_the_probes_nor_the_end() -> None:
+    with program("--drain-delay=0", descriptors=400) as pod, contextlib.ExitStack() as stack:
+        api, admin = pod.urls()
+        address = ("127.0.0.1", int(api.rpartition(":")[2]))
+        for _ in range(500):
+            stack.enter_context(socket.create_connection(address))
+        assert get(f"{admin}/livez")[0] == 200
+        assert get(f"{api}/v2/health/live")[0] == 200
+        stack.close()
+        assert pod.end() == 0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"broken"])

@@ -42,7 +42,7 @@ class _Output(msgspec.Struct):
 class _Parameters(msgspec.Struct):
     """Of a whole request; `timeout` in microseconds, as Triton's extension_schedule_policy.md has it; 0 is none."""
 
-    timeout: Annotated[int, Meta(ge=0)] = 0
+    timeout: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class _Infer(msgspec.Struct, Generic[T]):
