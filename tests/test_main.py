@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shlex
 import shutil
 import signal
@@ -27,16 +26,16 @@ DIGITS = ROOT / "models" / "digits"
 class Program:
     """`python -m service` with settings, on free ports."""
 
-    def __init__(self, *options: str, descriptors: int = 0, **settings: str) -> None:
+    def __init__(self, *options: str, descriptors: int = 0, **settings: Any) -> None:
         ports = {"TFPOD_PORT": "0", "TFPOD_ADMIN_PORT": "0", "TFPOD_HOST": "127.0.0.1"}
+        limit = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
         plain = {key: value for key, value in os.environ.items() if not key.startswith("TFPOD_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "service", *options],
+            [*limit, sys.executable, "-m", "service", *options],
             cwd=ROOT,
             env=plain | ports | settings,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors,) * 2))
             if descriptors
             else None,
         )
@@ -64,7 +63,7 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(*options: str, descriptors: int = 0, **settings: str) -> Iterator[Program]:
+def program(*options: str, descriptors: int = 0, **settings: Any) -> Iterator[Program]:
     started = Program(*options, descriptors=descriptors, **settings)
     try:
         yield started
