@@ -36,8 +36,6 @@ class Program:
             env=plain | ports | settings,
             stderr=subprocess.PIPE,
             text=True,
-            if descriptors
-            else None,
         )
         self.lines: list[dict[str, Any]] = []
 
