@@ -135,7 +135,7 @@ def test_all_faults_of_the_settings_are_told_at_once() -> None:
 
 
 def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting() -> None:
-    foreign = {
+    foreign: dict[str, Any] = {
         "TFPOD_PORT": "tcp://10.96.0.7:8000",
         "TFPOD_PORT_8000_TCP_ADDR": "10.96.0.7",
         "TFPOD_SERVICE_HOST": "10.96.0.7",
