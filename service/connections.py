@@ -79,6 +79,8 @@ class Connections(ServerState):
 
     def make_room(self, newcomer: Held) -> None:
         """If there are too many connections, cut the one that has kept a place the longest without a whole request."""
+        if len(self.connections) <= self.patience.connections:
+            return
         held = [each for each in self._all() if not each.transport.is_closing()]
         if len(held) > self.patience.connections:
             waiting = [each for each in held if each is not newcomer and (each.idle or each.fresh or each.in_head)]
