@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,22 +22,21 @@ from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.
 _HANGS: Final = 6
-#: New objects until the next garbage collection: a large body is many lists, none of them garbage.
-_COLLECT_AFTER: Final = 50_000
 
 
 class Pod:
     """Both applications: `api` is public, `admin` has metrics and probes. Set `draining` when the end begins."""
 
     def __init__(
-        self, settings: Settings, version: str, fail: Callable[[BaseException], None], load: Load | None = None
+        self, settings: Settings, version: str, done: Callable[[BaseException | None], None], load: Load | None = None
     ) -> None:
         """Build the pod; its models are loaded once the API's lifespan begins.
 
-        `fail` is called with whatever keeps a model from being served; `load` makes a runner of a model's folder.
+        `done` is called when all models are ready, or with what keeps one from being served; `load` makes a runner of a
+        model's folder.
         """
         self.draining = False
-        self._settings, self._fail = settings, fail
+        self._settings, self._done = settings, done
         metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
@@ -70,7 +68,6 @@ class Pod:
         """Load beside serving: what is not loaded yet is answered with 503."""
         # Decoding needs several times the bytes of a body, and threads beyond the interpreter's lock gain nothing.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2, "codec"))
-        self._gpu.start()
         loading = asyncio.create_task(self._models.load())
         loading.add_done_callback(self._loaded)
         try:
@@ -83,12 +80,10 @@ class Pod:
     def _loaded(self, loading: "asyncio.Task[None]") -> None:
         if loading.cancelled():
             return
-        if error := loading.exception():
-            self._fail(error)
-        # TensorFlow's objects stay: looking at all of them at every collection would take longer than most requests.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER, 10, 100)
+        error = loading.exception()
+        if error is None:
+            self._gpu.start()  # not before: an idle GPU of a pod that loads says nothing about the load
+        self._done(error)
 
     def _not_ready(self) -> str | None:
         if self.draining:

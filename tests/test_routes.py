@@ -72,8 +72,8 @@ async def running(tmp_path: Path, load: Any = None, **settings: Any) -> AsyncIte
     (tmp_path / "1").mkdir(exist_ok=True)
     (tmp_path / "1" / "saved_model.pb").touch()
     model = Doubler()
-    failures: list[BaseException] = []
-    pod = Pod(Settings(models=f"m={tmp_path}", **settings), "9.9.9", failures.append, load or (lambda _: model))
+    outcomes: list[BaseException | None] = []
+    pod = Pod(Settings(models=f"m={tmp_path}", **settings), "9.9.9", outcomes.append, load or (lambda _: model))
     patience = Patience(header=5.0, keep_alive=60.0, connections=1000)
     async with (
         serving(pod.api, patience) as api,
@@ -86,7 +86,7 @@ async def running(tmp_path: Path, load: Any = None, **settings: Any) -> AsyncIte
                 await asyncio.sleep(0.001)
         yield Running(pod, model, api, client, probe)
         model.go.set()
-    assert not failures
+    assert outcomes == [None]
 
 
 def oip(data: Any = ROW, shape: Any = (1, 3), datatype: str = "FP32", name: str = "x") -> dict[str, Any]:

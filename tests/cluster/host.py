@@ -74,18 +74,22 @@ def pid() -> int | None:
 
 def spawn(*command: str, log: Path) -> int:
     """Start the cluster's first process in fresh namespaces, remember it, and return the holder's id."""
-    with log.open("wb") as output:
-        holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
-            cwd=REPOSITORY,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    (STATE / "pid").write_text(f"{holder.pid} {_start_time(holder.pid)}\n")
-    return holder.pid
+    # fmt: off
+    holder = os.posix_spawnp(  # subprocess.Popen would insist on being waited for
+        "unshare",
+        ["unshare", f"--wd={REPOSITORY}", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+         *command],
+        environment(),
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+    # fmt: on
+    (STATE / "pid").write_text(f"{holder} {_start_time(holder)}\n")
+    return holder
 
 
 def stop() -> None:
