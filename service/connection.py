@@ -197,9 +197,8 @@ class Connection(HttpToolsProtocol):
 
     def _wait_for_next(self) -> None:
         self._unset_keepalive_if_required()
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.server_state.patience.keep_alive, self.timeout_keep_alive_handler
-        )
+        handler = self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
 
     def _expect(self, seconds: float | None) -> None:
         """Give the client `seconds` for what it has to send next; None: it has sent it."""
@@ -224,6 +223,7 @@ class Connection(HttpToolsProtocol):
         whole = [cycle for cycle in asked if not (cycle.more_body or cycle.response_complete)]
         if whole:
             self._deaf = True
+            self._expect(None)
             whole[0].keep_alive = False  # the latest
             self.pipeline = deque(entry for entry in self.pipeline if not entry[0].more_body)
             return

@@ -67,6 +67,15 @@ async def test_what_is_not_http_takes_no_answer_from_the_request_before_it() -> 
         assert await client.ended() == b""
 
 
+async def test_all_requests_before_a_broken_head_are_answered() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.send(POST * 3 + b"GET / HTTP/1.1\r\nHost : pod\r\n\r\n")
+        said = [(await client.answer())[1].get("connection") for _ in range(3)]
+        assert said == [None, None, "close"]
+        assert await client.ended() == b""
+
+
 async def test_a_head_cut_by_the_end_of_the_one_before_is_given_no_more_time() -> None:
     async with serving(echo, replace(PATIENT, header=0.2)) as pod:
         client = await pod.connect()
