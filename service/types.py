@@ -25,6 +25,9 @@ class ElementType(NamedTuple):
         return self.numpy.kind == "O"
 
 
+#: What TensorFlow calls the signature that is meant where none is named.
+DEFAULT_SIGNATURE: Final = "serving_default"
+
 #: Names from TensorFlow's types.proto and the Open Inference Protocol's tensor data types.
 ELEMENT_TYPES: Final = tuple(
     ElementType(np.dtype(name), tensorflow, oip)

@@ -14,11 +14,20 @@ from msgspec import Meta
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
-from service.types import ELEMENT_TYPES, Array, Call, ElementType, Reply, Signature, Signatures, TensorSpec
+from service.types import (
+    DEFAULT_SIGNATURE,
+    ELEMENT_TYPES,
+    Array,
+    Call,
+    ElementType,
+    Reply,
+    Signature,
+    Signatures,
+    TensorSpec,
+)
 
 PLATFORM: Final = "tensorflow_savedmodel"
 
-_DEFAULT_SIGNATURE: Final = "serving_default"
 _DATATYPES: Final = {element.numpy: element.oip for element in ELEMENT_TYPES}
 #: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
 _EMPTY: Final = 1 << 16
@@ -65,7 +74,7 @@ def decode(body: bytes, signatures: Signatures) -> Call:
 
     Raises InvalidRequest.
     """
-    signature_name = _DEFAULT_SIGNATURE if _DEFAULT_SIGNATURE in signatures else min(signatures)
+    signature_name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else min(signatures)
     signature = signatures[signature_name]
     request = _envelope(body)
     given = [tensor.name for tensor in request.inputs]
@@ -116,7 +125,7 @@ def encode_ready(*, ready: bool, model: str = "") -> bytes:
 
 def encode_model(name: str, versions: list[str], signatures: Signatures) -> bytes:
     """Return the model's metadata: inputs and outputs of the signature that `decode` calls."""
-    signature = signatures.get(_DEFAULT_SIGNATURE) or signatures[min(signatures)]
+    signature = signatures.get(DEFAULT_SIGNATURE) or signatures[min(signatures)]
     return jsontensor.dump(
         {
             "name": name,

@@ -11,9 +11,7 @@ import msgspec
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
-from service.types import Array, Call, ElementType, Reply, Signature, Signatures, Tensors
-
-DEFAULT_SIGNATURE: Final = "serving_default"
+from service.types import DEFAULT_SIGNATURE, Array, Call, ElementType, Reply, Signature, Signatures, Tensors
 
 
 class _Predict(msgspec.Struct):
