@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -29,12 +29,12 @@ _VERSION: Final = "{version}"
 class Codec(Protocol):
     """A wire format of inference requests; tfserving.py says what the two do."""
 
-    def decode(self, body: bytes, signatures: Signatures, /) -> Call:
-        """Return the call that the body makes, or raise InvalidRequest."""
+    def decode(self, body: bytes, headers: Mapping[str, str], signatures: Signatures, /) -> Call:
+        """Return the call that a request makes; the headers have lower-case names. Raises InvalidRequest."""
         ...
 
-    def encode(self, call: Call, reply: Reply, /) -> bytes:
-        """Return the body of the answer."""
+    def encode(self, call: Call, reply: Reply, /) -> tuple[bytes, Mapping[str, str]]:
+        """Return the answer's body, and its headers."""
         ...
 
 
@@ -51,11 +51,12 @@ async def infer(codec: Codec, request: Request) -> Response:
     model = _model(request)  # 404 503
     _check_encoding(request)  # 415
     body = await request.body()
-    call = await _aside(len(body), codec.decode, body, model.signatures)  # 400
+    call = await _aside(len(body), codec.decode, body, request.headers, model.signatures)  # 400
     deadline = min(request.state.deadline, time.monotonic() + call.seconds)
     outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
     size = sum(array.nbytes for array in outputs.values())
-    return _json(await _aside(size, codec.encode, call, Reply(outputs, model.name, model.version)))
+    answer, headers = await _aside(size, codec.encode, call, Reply(outputs, model.name, model.version))
+    return Response(answer, headers=headers)
 
 
 async def about(request: Request) -> Response:

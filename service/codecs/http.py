@@ -1,5 +1,6 @@
-"""How the service's errors look in HTTP: the statuses of every format, and the envelope that most of them share."""
+"""What the formats share of HTTP: the status of every error, the envelope that most of them have, and their headers."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -18,6 +19,9 @@ from service.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+
+#: The headers of an answer in JSON.
+JSON: Final[Mapping[str, str]] = {"Content-Type": "application/json"}
 
 _STATUSES: Final[dict[type[PodError], int]] = {
     PodError: 500,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from service.codecs import jsontensor
+from service.codecs import http, jsontensor
 from service.errors import InvalidRequest
 from service.types import (
     DEFAULT_SIGNATURE,
@@ -66,7 +66,7 @@ class _Infer(msgspec.Struct, Generic[T]):
 _infer: Final = msgspec.json.Decoder(_Infer[msgspec.Raw])
 
 
-def decode(body: bytes, signatures: Signatures) -> Call:
+def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
     """Return the call that an infer request makes, of the signature `serving_default` or else the only one.
 
     {"id"?, "inputs": [{"name", "shape", "datatype", "data": nested or flat list, row by row}, …],
@@ -88,7 +88,7 @@ def decode(body: bytes, signatures: Signatures) -> Call:
     return Call(signature_name, arrays, outputs=_wanted(request, signature), seconds=seconds, id=request.id or "")
 
 
-def encode(call: Call, reply: Reply) -> bytes:
+def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     """Return {"model_name", "model_version", "id"?, "outputs": [{"name", "shape", "datatype", "data": flat}, …]}."""
     names = reply.outputs if call.outputs is None else call.outputs
     answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
@@ -105,7 +105,7 @@ def encode(call: Call, reply: Reply) -> bytes:
         }
         for name, array in arrays.items()
     ]
-    return jsontensor.dump(answer) if plain else json.dumps(answer).encode()
+    return jsontensor.dump(answer) if plain else json.dumps(answer).encode(), http.JSON
 
 
 def encode_server(name: str, version: str) -> bytes:

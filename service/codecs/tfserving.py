@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.codecs import jsontensor
+from service.codecs import http, jsontensor
 from service.errors import InvalidRequest
 from service.types import DEFAULT_SIGNATURE, Array, Call, ElementType, Reply, Signature, Signatures, Tensors
 
@@ -25,7 +25,7 @@ class _Predict(msgspec.Struct):
 _predict: Final = msgspec.json.Decoder(_Predict)
 
 
-def decode(body: bytes, signatures: Signatures) -> Call:
+def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
     """Return the call that a predict request makes.
 
     By row:    {"signature_name": NAME, "instances": [VALUE | {INPUT: VALUE, …}, …]}
@@ -36,7 +36,7 @@ def decode(body: bytes, signatures: Signatures) -> Call:
     return _decode_plain(body, signatures) or _decode_any(jsontensor.loads(body), signatures)
 
 
-def encode(call: Call, reply: Reply) -> bytes:
+def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     """Return `{"predictions": [ROW, …]}` for a call by row, `{"outputs": …}` for one by column.
 
     A row or column is bare if there is one output, an object if there are several. Raises InvalidRequest if the answer
@@ -48,9 +48,9 @@ def encode(call: Call, reply: Reply) -> bytes:
     if call.by_row:
         _check_rows(outputs)
     if all(jsontensor.is_plain(array) for array in outputs.values()):
-        return jsontensor.dump({key: _shape_answer(outputs, by_row=call.by_row, alone=alone)})
+        return jsontensor.dump({key: _shape_answer(outputs, by_row=call.by_row, alone=alone)}), http.JSON
     lists = {name: jsontensor.plain(array, as_base64=name.endswith("_bytes")) for name, array in outputs.items()}
-    return json.dumps({key: _shape_answer(lists, by_row=call.by_row, alone=alone)}).encode()
+    return json.dumps({key: _shape_answer(lists, by_row=call.by_row, alone=alone)}).encode(), http.JSON
 
 
 def encode_status(versions: Mapping[str, str]) -> bytes:

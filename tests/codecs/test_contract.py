@@ -37,7 +37,7 @@ X = signatures({"x": spec("float32", None, 3)})
 def refusal(form: Form, body: bytes, of: Signatures = X) -> str:
     """Return the text with which the body is refused, which can be sent."""
     with pytest.raises(InvalidRequest) as caught:
-        form.codec.decode(body, of)
+        form.codec.decode(body, {}, of)
     assert json.loads(http.encode_error(str(caught.value)))["error"]
     return str(caught.value)
 
@@ -48,7 +48,7 @@ def test_whatever_a_client_sends_arrives(form: Form, element: ElementType) -> No
     for _ in range(20):
         shape = tuple(int(size) for size in random.integers(1, 4, random.integers(1, 4)))
         array = random_array(random, element, shape)
-        call = form.codec.decode(form.body({"x": array}), signatures({"x": spec(element, None, *shape[1:])}))
+        call = form.codec.decode(form.body({"x": array}), {}, signatures({"x": spec(element, None, *shape[1:])}))
         assert same(call.inputs["x"], array)
         assert (call.signature, call.by_row) == ("serving_default", form.by_row)
 
@@ -58,7 +58,7 @@ def test_several_inputs_arrive_together(form: Form) -> None:
     random = np.random.default_rng(2)
     elements = [element for element in ELEMENT_TYPES if element.numpy.name not in form.lacks]
     inputs = {element.oip: random_array(random, element, (3, 2)) for element in elements}
-    call = form.codec.decode(form.body(inputs), signatures({e.oip: spec(e, None, None) for e in elements}))
+    call = form.codec.decode(form.body(inputs), {}, signatures({e.oip: spec(e, None, None) for e in elements}))
     assert all(same(call.inputs[name], array) for name, array in inputs.items())
 
 
@@ -69,7 +69,7 @@ def test_an_answer_reads_as_the_outputs(form: Form, element: ElementType) -> Non
     for _ in range(20):
         shape = tuple(int(size) for size in random.integers(1, 4, random.integers(1, 4)))
         array = _text(random_array(random, element, shape))
-        body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}, "m", "1"))
+        body, _ = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}, "m", "1"))
         assert same(form.outputs(body, {"y": spec(element)})["y"], array)
 
 
@@ -82,7 +82,7 @@ def test_several_outputs_are_told_apart(form: Form, finite: bool) -> None:
         "c": np.array([2**64 - 1, 0], np.uint64),
         "d": np.array([0.1, 0.5 if finite else np.nan], np.float16),
     }
-    body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply(outputs))
+    body, _ = form.codec.encode(Call("", {}, by_row=form.by_row), Reply(outputs))
     found = form.outputs(body, {name: spec(array.dtype.name) for name, array in outputs.items()})
     assert all(same(found[name], array) for name, array in outputs.items())
 
@@ -91,7 +91,7 @@ def test_several_outputs_are_told_apart(form: Form, finite: bool) -> None:
 @pytest.mark.parametrize("last", [1.0, np.nan, np.inf])
 def test_float32_is_written_by_its_shortest_text(form: Form, last: float) -> None:
     array = np.array([0.1, 16777216.0, 3.4028235e38, 1e-45, last], np.float32)
-    body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}, "m", "9"))
+    body, _ = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}, "m", "9"))
     texts = re.findall(r"(?<=[\[, ])[0-9.]+(?:e[-+]?[0-9]+)?(?=,)", body.decode().replace("e+", "e"))
     assert texts[:4] == ["0.1", "16777216.0", "3.4028235e38", "1e-45"]
 
@@ -108,7 +108,7 @@ def test_float32_is_written_by_its_shortest_text(form: Form, last: float) -> Non
 def test_scalars_and_empty_tensors_are_answered(form: Form, shape: tuple[int, ...]) -> None:
     for value in (1.5, np.nan):
         array = np.full(shape, value, np.float32)
-        body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}))
+        body, _ = form.codec.encode(Call("", {}, by_row=form.by_row), Reply({"y": array}))
         found = form.outputs(body, {"y": spec("float32")})["y"]
         assert same(found.reshape(shape), array)
 
@@ -119,7 +119,7 @@ def test_memory_may_lie_in_any_order(form: Form) -> None:
         "a": np.arange(12, dtype=np.float32).reshape(3, 4).T,
         "b": np.arange(24, dtype=np.int32).reshape(4, 6)[:, ::2],
     }
-    body = form.codec.encode(Call("", {}, by_row=form.by_row), Reply(outputs))
+    body, _ = form.codec.encode(Call("", {}, by_row=form.by_row), Reply(outputs))
     found = form.outputs(body, {name: spec(array.dtype.name) for name, array in outputs.items()})
     assert all(same(found[name], array) for name, array in outputs.items())
 
@@ -191,7 +191,7 @@ def test_a_value_of_the_wrong_type_or_size_is_refused(form: Form, element: str, 
     ],
 )
 def test_a_value_at_the_edge_is_taken(form: Form, element: str, value: str, expected: Any) -> None:
-    call = form.codec.decode(form.request(ELEMENTS[element], [[value]]), signatures({"x": spec(element, None, 1)}))
+    call = form.codec.decode(form.request(ELEMENTS[element], [[value]]), {}, signatures({"x": spec(element, None, 1)}))
     assert same(call.inputs["x"], np.array([[expected]], dtype=ELEMENTS[element].numpy))
 
 
@@ -295,7 +295,7 @@ def test_both_ways_through_the_decoder_agree(form: Form, element: ElementType) -
 
 def _outcome(form: Form, body: bytes, of: Signatures) -> Array | None:
     try:
-        array: Array = form.codec.decode(body, of).inputs["x"]
+        array: Array = form.codec.decode(body, {}, of).inputs["x"]
     except InvalidRequest as error:
         http.encode_error(str(error))
         return None

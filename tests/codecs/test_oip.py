@@ -20,7 +20,7 @@ def x(**changes: Any) -> dict[str, Any]:
 
 
 def decode(*inputs: Any, of: Any = None, **more: Any) -> Call:
-    return oip.decode(json.dumps({"inputs": inputs, **more}).encode(), of or ONE)
+    return oip.decode(json.dumps({"inputs": inputs, **more}).encode(), {}, of or ONE)
 
 
 def refused(*inputs: Any, of: Any = None, **more: Any) -> str:
@@ -42,7 +42,7 @@ def test_keys_and_parameters_that_mean_nothing_here_are_ignored() -> None:
 @pytest.mark.parametrize("rest", ["", " !"])
 def test_absent_parts_may_be_null(rest: str) -> None:
     body = json.dumps({"inputs": [x()], "id": None, "outputs": None, "parameters": None}) + rest
-    call = oip.decode(body.encode(), ONE)
+    call = oip.decode(body.encode(), {}, ONE)
     assert (call.id, call.outputs) == ("", None)
 
 
@@ -50,13 +50,13 @@ def test_the_id_is_echoed_whatever_is_in_it() -> None:
     for text in ("7", 'quote " and \\', "ä😀\x00\n"):
         call = decode(x(), id=text)
         for value in (1.0, np.nan):
-            body = oip.encode(call, Reply({"y": np.array([value])}, "m", "1"))
+            body, _ = oip.encode(call, Reply({"y": np.array([value])}, "m", "1"))
             assert json.loads(body)["id"] == text
 
 
 def test_an_answer_names_model_version_shape_and_type() -> None:
     outputs: dict[str, Array] = {"y": np.array([[1.5, 2.0]], np.float32), "z": np.array([b"a"], object)}
-    assert json.loads(oip.encode(Call("", {}), Reply(outputs, "m", "3"))) == {
+    assert json.loads(oip.encode(Call("", {}), Reply(outputs, "m", "3"))[0]) == {
         "model_name": "m",
         "model_version": "3",
         "outputs": [
@@ -70,7 +70,7 @@ def test_only_the_outputs_asked_for_are_answered_in_the_order_asked_for() -> Non
     reply = Reply({name: np.array([1.0], np.float32) for name in "yz"})
     for wanted in (["z"], ["z", "y"], ["z", "z"]):
         call = decode(x(), outputs=[{"name": name, "parameters": {}} for name in wanted])
-        names = [output["name"] for output in json.loads(oip.encode(call, reply))["outputs"]]
+        names = [output["name"] for output in json.loads(oip.encode(call, reply)[0])["outputs"]]
         assert names == list(dict.fromkeys(wanted))
     assert decode(x(), outputs=[]).outputs is None
 
