@@ -217,6 +217,22 @@ def test_utilisation_is_the_mean_of_the_last_fifteen_seconds(readings: GpuReadin
     assert readings.utilization() == pytest.approx((0 + 50 + 30) / 3)
 
 
+def test_a_level_that_six_readings_held_counts_although_the_mean_still_rises(
+    readings: GpuReadings, clock: Clock
+) -> None:
+    def record(*shares: float) -> None:
+        for share in shares:
+            readings.record(share, 1)
+            clock.now += 0.5
+
+    record(*[0] * 10, 90, 100, 100, 100, 100)
+    assert readings.utilization() == pytest.approx(490 / 15)
+    record(95)
+    assert readings.utilization() == 90
+    record(0)
+    assert readings.utilization() == pytest.approx(585 / 17)
+
+
 def test_memory_is_the_latest_reading(readings: GpuReadings, clock: Clock) -> None:
     readings.record(1, 100)
     clock.now += 1
