@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,8 @@ class Call:
     signature: str
     inputs: Tensors
     outputs: tuple[str, ...] | None = None
+    #: 1 goes before 0; there are no other levels.
+    priority: Literal[0, 1] = 0
     #: How long the caller will wait for the model.
     seconds: float = math.inf
     #: The caller's id of the request, to be echoed.
