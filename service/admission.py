@@ -7,8 +7,8 @@ An inference request keeps its place, and its deadline runs, until its answer ha
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +24,6 @@ from service.errors import (
     Unauthenticated,
 )
 from service.metrics import OTHER, Metrics
-from service.tokens import authorize
 
 #: What Envoy will wait for an answer, in milliseconds: no use in computing longer.
 EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
@@ -57,12 +56,14 @@ class Limits:
     inflight_bytes: int
     inflight: int
     seconds: float
-    #: Who may in; see tokens.py.
-    tokens: Sequence[bytes] | None = field(default=None, repr=False)
 
 
 class Admission:
-    """ASGI middleware. `respond` makes the answer to an error, in the form of the protocol that the path is of."""
+    """ASGI middleware.
+
+    `authorize` raises for an Authorization header that lets nobody in; `respond` makes the answer to an error, in the
+    form of the protocol that the path is of.
+    """
 
     def __init__(
         self,
@@ -70,11 +71,12 @@ class Admission:
         *,
         limits: Limits,
         metrics: Metrics,
+        authorize: Callable[[bytes], None],
         classify: Classify,
         respond: Callable[[Scope, PodError], ASGIApp],
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._classify, self._respond = classify, respond
+        self._authorize, self._classify, self._respond = authorize, classify, respond
         self.inflight = self._inflight_bytes = 0
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
@@ -89,7 +91,7 @@ class Admission:
         try:
             is_open, route = self._classify(scope)
             if not is_open:
-                authorize(self._limits.tokens, _header(scope, b"authorization"))
+                self._authorize(_header(scope, b"authorization"))
             if route is None:
                 await self._app(scope, receive, answer)
             else:

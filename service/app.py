@@ -17,7 +17,7 @@ from service.metrics import Metrics
 from service.models import Load, Models
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
-from service.tokens import read_tokens
+from service.tokens import Tokens
 from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.
@@ -38,6 +38,7 @@ class Pod:
         self.draining = False
         self._settings, self._done = settings, done
         metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
+        self.tokens = Tokens(settings.tokens_file)
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
@@ -55,9 +56,9 @@ class Pod:
                 inflight_bytes=settings.max_inflight_bytes,
                 inflight=settings.max_inflight,
                 seconds=settings.request_timeout,
-                tokens=read_tokens(settings.tokens_file),
             ),
             metrics=metrics,
+            authorize=self.tokens.authorize,
             classify=routes.classify,
             respond=routes.respond,
         )

@@ -15,7 +15,7 @@ from service.admission import Admission, Limits
 from service.errors import InvalidRequest, PodError
 from service.metrics import Metrics
 from service.routes import respond
-from service.tokens import read_tokens
+from service.tokens import Tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -88,11 +88,21 @@ def classify(scope: Scope) -> tuple[bool, str | None]:
 
 
 def door(
-    inner: Callable[[Scope, Receive, Send], Awaitable[None]] = app, limits: Limits = LIMITS
+    inner: Callable[[Scope, Receive, Send], Awaitable[None]] = app, limits: Limits = LIMITS, tokens: Path | str = ""
 ) -> tuple[Admission, CollectorRegistry]:
     registry = CollectorRegistry()
-    metrics = Metrics(registry, ["infer"])
-    return Admission(inner, limits=limits, metrics=metrics, classify=classify, respond=respond), registry
+    metrics, known = Metrics(registry, ["infer"]), Tokens(str(tokens))
+    admission = Admission(
+        inner, limits=limits, metrics=metrics, authorize=known.authorize, classify=classify, respond=respond
+    )
+    return admission, registry
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text("secret\nother\n")
+    return path
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
@@ -115,8 +125,8 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None
         (b"bearer other", 200),
     ],
 )
-async def test_a_known_bearer_token_is_required(header: bytes | None, status: int) -> None:
-    entrance, registry = door(limits=replace(LIMITS, tokens=(b"secret", b"other")))
+async def test_a_known_bearer_token_is_required(tokens: Path, header: bytes | None, status: int) -> None:
+    entrance, registry = door(tokens=tokens)
     caller = Caller(headers=((b"authorization", header),) if header is not None else ()).body()
     assert await caller.ask(entrance) == status
     assert value(registry, "tfpod_requests_total", route="infer") == (status == 200)
@@ -124,14 +134,13 @@ async def test_a_known_bearer_token_is_required(header: bytes | None, status: in
     assert (b"www-authenticate" in caller.headers) == (status == 401)
 
 
-async def test_what_is_open_needs_no_token_and_all_else_does() -> None:
-    entrance, _ = door(limits=replace(LIMITS, tokens=(b"secret",)))
+async def test_what_is_open_needs_no_token_and_all_else_does(tokens: Path) -> None:
+    entrance, _ = door(tokens=tokens)
     assert await Caller("/open").ask(entrance) == 200
     assert await Caller("/nowhere").ask(entrance) == 401
 
 
 async def test_without_a_token_file_everybody_is_let_in() -> None:
-    assert read_tokens("") is None
     assert await Caller().body().ask(door()[0]) == 200
 
 
@@ -140,7 +149,7 @@ async def test_a_token_file_that_is_missing_or_empty_closes_the_pod(tmp_path: Pa
     path = tmp_path / "tokens"
     if content is not None:
         path.write_text(content)
-    entrance, _ = door(limits=replace(LIMITS, tokens=read_tokens(str(path))))
+    entrance, _ = door(tokens=path)
     assert await Caller(headers=(BEARER,)).body().ask(entrance) == 403
     assert await Caller(headers=((b"authorization", b"Bearer  "),)).body().ask(entrance) == 401
 

@@ -41,7 +41,7 @@ ALLOWED: Final = {
     "heads": [],
     "tokens": LEAVES,
     "connection": [*LEAVES, "connections", "heads", "server"],
-    "admission": [*LEAVES, "tokens"],
+    "admission": LEAVES,
     "batcher": [*LEAVES, "worker"],
     "drain": [*LEAVES, "connection", "connections", "server"],
     "models": [*LEAVES, "batcher", "worker", "runners.*"],
