@@ -15,9 +15,9 @@ from typing import Final, NamedTuple, TypeVar
 import numpy as np
 
 from service.batcher import Batcher, Batching
-from service.errors import NotFound, NotReady
+from service.errors import InvalidRequest, NotFound, NotReady
 from service.metrics import Metrics
-from service.types import Runner, Signature, Signatures, Tensors
+from service.types import Runner, Signature, Signatures, Tensors, VersionState
 from service.worker import one_line
 
 T = TypeVar("T")
@@ -66,8 +66,10 @@ class Models:
         """Seconds that the longest batch under way has taken so far."""
         return max((model.batcher.running_for for model in self._ready.values()), default=0.0)
 
-    def get(self, name: str, version: int | None = None) -> Model:
+    def get(self, name: str, version: int | None = None, label: str | None = None) -> Model:
         """Return the model. Raises NotFound if it, or that version, is not served; NotReady while it is loaded."""
+        if label is not None:
+            raise InvalidRequest(f"Unrecognized servable version label: {label}")
         if name not in self._paths:
             raise NotFound(f"Servable not found for request: Latest({name})")
         found = self._found.get(name)
@@ -84,6 +86,18 @@ class Models:
         except NotReady:
             found = self._found.get(name)
             return found.name if found else str(version or 0), "LOADING"
+
+    def states(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionState]:
+        """Return what is to be said of each version of a model, newest first, or of one of them. Raises as `get` does,
+        but tells of a version that is not ready instead of raising NotReady.
+        """
+        if label is not None:
+            self.get(name, version, label)
+        return [VersionState(name, *self.state(name, version))]
+
+    def index(self) -> list[VersionState]:
+        """Return what is to be said of each version of each model."""
+        return [state for name in self.names for state in self.states(name)]
 
     async def load(self) -> None:
         """Find the newest version of every model, then load and warm one after the other.

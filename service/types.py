@@ -113,6 +113,23 @@ class Reply:
     version: str = ""
 
 
+class VersionState(NamedTuple):
+    """One version of a model; `state` is TensorFlow Serving's word: START, LOADING, AVAILABLE, UNLOADING or END.
+
+    `reason`: what keeps it from being served, if something does.
+    """
+
+    model: str
+    version: str
+    state: str
+    reason: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """True if it answers."""
+        return self.state == "AVAILABLE"
+
+
 class Runner(Protocol):
     """A loaded model: the one interface of every runtime."""
 
