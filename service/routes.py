@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from service import pages
 from service.codecs import http, oip, tfserving
 from service.errors import InvalidRequest, NotFound, PodError, Unauthenticated, UnsupportedMedia
 from service.metrics import CONTENT_TYPE, Metrics
@@ -57,12 +58,6 @@ async def infer(codec: Codec, request: Request) -> Response:
     size = sum(array.nbytes for array in outputs.values())
     answer, headers = await _aside(size, codec.encode, call, Reply(outputs, model.name, model.version))
     return Response(answer, headers=headers)
-
-
-async def about(request: Request) -> Response:
-    """Tell what is served here."""
-    models: Models = request.state.models
-    return JSONResponse({"name": "tfpod", "version": request.state.version, "models": models.names})
 
 
 async def tfserving_status(request: Request) -> Response:
@@ -115,7 +110,8 @@ INFERENCE: Final = [
 ]
 #: Open to those without a token.
 OPEN: Final = [
-    Route("/", about),
+    Route("/", pages.home),
+    Route("/page/{file}", pages.static),
     Route("/v2/health/live", oip_live),
     Route("/v2/health/ready", oip_ready),
 ]

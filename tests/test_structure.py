@@ -45,7 +45,8 @@ ALLOWED: Final = {
     "batcher": [*LEAVES, "worker"],
     "drain": [*LEAVES, "connection", "connections", "server"],
     "models": [*LEAVES, "batcher", "worker", "runners.*"],
-    "routes": [*LEAVES, "codecs.*", "batcher", "models", "gpu"],
+    "pages": [*LEAVES, "models"],
+    "routes": [*LEAVES, "pages", "codecs.*", "batcher", "models", "gpu"],
     "app": [*LEAVES, "admission", "tokens", "batcher", "gpu", "models", "routes", "runners.*"],
     "__main__": [*LEAVES, "app", "connections", "drain", "server"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
@@ -59,7 +60,7 @@ OWNERS: Final = {
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
     "argparse": ["__main__"],
-    "starlette": ["server", "drain", "connection", "admission", "routes", "adapter.*"],
+    "starlette": ["server", "drain", "connection", "admission", "routes", "pages", "adapter.*"],
     "httpx": ["adapter.*"],
     "prometheus_client": ["metrics", "app"],
 }

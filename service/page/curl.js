@@ -1,0 +1,68 @@
+// The request of a form as a line for the shell.
+
+import { hasToken } from "./api.js";
+import { choice, element } from "./dom.js";
+import { protocols } from "./requests.js";
+
+/** Longer bodies go into a file. */
+const LONGEST = 4000;
+
+/** Return {element, show}; `show` takes the tensors that the form holds now, or null while it holds none. */
+export function commandLine(model, signature, spoken) {
+  let protocol = spoken[0], body = null;
+  const code = element("code"), status = element("span", { role: "status", class: "hint" });
+  const save = element("button", { type: "button", hidden: true, click: () => download(body) }, "Save request.json");
+  const copy = element("button", { type: "button", click: async () => {
+    status.textContent = (await copied(code)) ? "Copied." : "Marked: copy it with Ctrl+C.";
+  } }, "Copy");
+
+  function show(tensors = code.tensors) {
+    code.tensors = tensors;
+    body = tensors && compact(protocol.body(signature, tensors));
+    save.hidden = !body || body.length <= LONGEST;
+    code.textContent = line(new URL(protocol.path(model), document.baseURI), body);
+    status.textContent = "";
+  }
+
+  const choose = choice("Protocol", spoken.map(({ title }) => title), (position) => {
+    protocol = spoken[position];
+    show();
+  });
+  const made = element("section", { class: "curl" },
+    element("h3", {}, "The same from the command line"), choose,
+    element("pre", { tabindex: 0 }, code), element("p", { class: "row" }, copy, save, status));
+  show(null);
+  return { element: made, show };
+}
+
+/** Return the protocols in which a signature, one of all of its model, can be called. */
+export function spoken(signature, all) {
+  return protocols.filter(({ speaks }) => speaks(signature, all));
+}
+
+function line(url, body) {
+  const token = hasToken() ? ` \\\n  -H "Authorization: Bearer $TOKEN"` : "";
+  const data = body === null || body.length > LONGEST ? "@request.json" : `'${body.replaceAll("'", `'\\''`)}'`;
+  return `curl ${url}${token} \\\n  -H 'Content-Type: application/json' \\\n  -d ${data}`;
+}
+
+/** Leave out the blanks outside of strings, which only make JSON easier to edit. */
+function compact(body) {
+  return body.replace(/("(?:[^"\\]|\\.)*")|\s+/g, (_, text) => text ?? "");
+}
+
+async function copied(code) {
+  try {
+    await navigator.clipboard.writeText(code.textContent); // only where the page came by HTTPS, or from this machine
+    return true;
+  } catch {
+    getSelection().selectAllChildren(code);
+    return document.execCommand("copy");
+  }
+}
+
+function download(body) {
+  const href = URL.createObjectURL(new Blob([body], { type: "application/json" }));
+  element("a", { href, download: "request.json" }).click();
+  URL.revokeObjectURL(href);
+}
