@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import uvloop
@@ -116,12 +116,18 @@ def version() -> str:
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:
     """Return the settings given as options, by the names that they have in the environment."""
-    parser = argparse.ArgumentParser(prog="python -m service", description="Serve TensorFlow models over HTTP.")
+    parser = argparse.ArgumentParser(
+        prog="python -m service",
+        usage="%(prog)s [--SETTING VALUE …]",
+        description="Serve TensorFlow models over HTTP.",
+        allow_abbrev=False,
+    )
     for field in msgspec.structs.fields(Settings):
         name = _PREFIX + field.name.upper()
-        default = "" if field.default == "" else f" (default {field.default})"
+        meaning = next(text for text in get_args(field.type) if isinstance(text, str))
+        default = f", default {field.default}" if field.default != "" else ""
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}", dest=name, metavar="VALUE", help=f"same as {name}{default}"
+            f"--{field.name.replace('_', '-')}", dest=name, metavar="VALUE", help=f"{meaning} ({name}{default})"
         )
     return {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
 

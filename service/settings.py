@@ -11,6 +11,7 @@ from msgspec import Meta
 Positive = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Drain = Annotated[float, Meta(ge=0, le=3600)]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -28,33 +29,26 @@ class SettingsError(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The pod's settings. Times are seconds, sizes bytes; a port of 0 lets the system choose one."""
+    """The pod's settings, each with what `--help` says of it. Times are seconds, sizes bytes."""
 
-    #: `NAME=PATH,…`: what is served, each path in TensorFlow Serving layout or a bare SavedModel.
-    models: str = ""
-    #: Empty: all addresses, IPv4 and IPv6.
-    host: str = ""
-    port: Port = 8000
-    admin_port: Port = 9000
-    #: One token a line; empty: everybody is let in.
-    tokens_file: str = ""
-    request_timeout: Seconds = 10.0
-    max_body_bytes: Positive = 8 << 20
-    #: Of all requests in flight together.
-    max_inflight_bytes: Positive = 256 << 20
-    max_inflight: Positive = 256
-    max_connections: Positive = 4096
-    #: A client has this long to send the head of a request, or its first byte after connecting.
-    header_timeout: Seconds = 10.0
-    #: Longer than the idle time of the proxies in front (Envoy: one hour).
-    keep_alive: Seconds = 3900.0
-    drain_delay: Annotated[float, Meta(ge=0, le=3600)] = 5.0
-    drain_timeout: Annotated[float, Meta(ge=0, le=3600)] = 30.0
-    #: Callers share batches. Switch it off for a model in which the rows of a batch affect each other.
-    batching: bool = True
-    max_batch_rows: Positive = 64
-    max_queue_rows: Positive = 4096
-    log_level: LogLevel = "info"
+    models: Annotated[str, "NAME=FOLDER,…: what is served, else the bundled models"] = ""
+    host: Annotated[str, "the address to listen at, else all, of IPv4 and IPv6"] = ""
+    port: Annotated[Port, "of the API; 0: the system chooses one"] = 8000
+    admin_port: Annotated[Port, "of metrics and probes; 0: the system chooses one"] = 9000
+    tokens_file: Annotated[str, "who may ask, one token a line; without a file, everybody"] = ""
+    request_timeout: Annotated[Seconds, "seconds that a request may take in all"] = 10.0
+    max_body_bytes: Annotated[Positive, "of one request"] = 8 << 20
+    max_inflight_bytes: Annotated[Positive, "of the bodies of all requests in flight together"] = 256 << 20
+    max_inflight: Annotated[Positive, "inference requests at once; more are refused"] = 256
+    max_connections: Annotated[Positive, "of clients; beyond it idle ones are closed"] = 4096
+    header_timeout: Annotated[Seconds, "seconds for a request's head, and for the first byte of a connection"] = 10.0
+    keep_alive: Annotated[Seconds, "seconds between requests; longer than proxies in front keep a connection"] = 3900.0
+    drain_delay: Annotated[Drain, "seconds from SIGTERM in which new connections are still accepted"] = 5.0
+    drain_timeout: Annotated[Drain, "seconds from there in which what is in flight is finished"] = 30.0
+    batching: Annotated[bool, "callers share batches; not for models in which rows affect each other"] = True
+    max_batch_rows: Annotated[Positive, "that are computed together"] = 64
+    max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
+    log_level: Annotated[LogLevel, "debug, info, warning, error or critical"] = "info"
 
     def model_paths(self) -> dict[str, Path]:
         """Return each served model's folder by name: what `models` says, else the bundled ones."""

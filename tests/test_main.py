@@ -17,7 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+
+from service.__main__ import main
+from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGITS = ROOT / "models" / "digits"
@@ -132,6 +136,15 @@ def test_all_faults_of_the_settings_are_told_at_once() -> None:
         faults = pod.process.stderr.read()
         for name in ("TFPOD_PORT", "TFPOD_MAX_INFLIGHT", "TFPOD_TYPO"):
             assert f"{name}: " in faults
+
+
+def test_help_tells_of_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"], {})
+    told = " ".join(capsys.readouterr().out.split())
+    for field in msgspec.structs.fields(Settings):
+        assert f"--{field.name.replace('_', '-')} VALUE" in told
+        assert f"(TFPOD_{field.name.upper()}" in told
 
 
 def test_what_kubernetes_sets_for_a_service_of_that_name_is_no_setting() -> None:

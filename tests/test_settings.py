@@ -1,6 +1,7 @@
 """service/settings.py: from strings to settings, or to a list of everything that is wrong with them."""
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -160,6 +161,11 @@ def test_the_adapters_settings_are_read_alike() -> None:
     assert (found.port, found.health_port) == (1, 8080)
     with pytest.raises(SettingsError, match="TFPOD_ADAPTER_NO: no such setting; TFPOD_ADAPTER_PORT: expected a whole"):
         read(AdapterSettings, {"TFPOD_ADAPTER_PORT": "x", "TFPOD_ADAPTER_NO": "x"}, "TFPOD_ADAPTER_")
+
+
+def test_every_setting_says_what_it_is() -> None:
+    fields = msgspec.structs.fields(Settings)
+    assert not [field.name for field in fields if not any(isinstance(text, str) for text in get_args(field.type))]
 
 
 @pytest.mark.parametrize("cls", [Settings, AdapterSettings])

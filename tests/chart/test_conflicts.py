@@ -18,7 +18,14 @@ CONFLICTS = [
     (["drain.timeout=9", "requestTimeout=10"], "drain.timeout (9) is less than requestTimeout (10)"),
     (["model.subPath=digits"], "model.subPath needs model.existingClaim"),
     (["model.others.digits=/elsewhere"], "model.others names digits"),
-    (["extraEnv[0].name=TFPOD_DRAIN_DELAY", "extraEnv[0].value=9"], "extraEnv sets what the value drain.delay sets"),
+    (
+        ["extraEnv[0].name=TFPOD_DRAIN_DELAY", "extraEnv[0].value=9"],
+        "TFPOD_DRAIN_DELAY, which is for the value drain.del",
+    ),
+    (
+        ["extraEnv[0].name=TFPOD_BATCHING", "extraEnv[0].value=x"],
+        "TFPOD_BATCHING, which is for the value settings.batch",
+    ),
     (["adapter.tls.mode=existingSecret", "adapter.tls.existingSecret=a"], "needs tls.existingSecret and tls.caBundle"),
 ]
 
@@ -55,6 +62,10 @@ def test_values_that_only_autoscaling_needs_do_not_matter_without_it() -> None:
         ("autoscaling.metricsSource=keda", "metricsSource"),
         ("autoscaling.behavior.scaleUp.window=1", "window"),
         ("drain.delay=0", "delay"),
+        ("settings.max_inflght=1", "max_inflght"),
+        ("settings.max_inflight=0", "max_inflight"),
+        ("settings.batching=often", "batching"),
+        ("settings.port=1", "port"),
         ("model.name=a/b", "name"),
         ("model.path=relative", "path"),
         ("model.others.two=/a\\,b=/c", "two"),

@@ -1,10 +1,12 @@
 """What the chart tfpod makes of its values."""
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -83,6 +85,26 @@ def test_the_pods_environment_is_what_the_service_reads() -> None:
     settings = read(Settings, environment, "TFPOD_")
     assert (settings.request_timeout, settings.drain_delay, settings.drain_timeout) == (20, 5, 30)
     assert settings.tokens_file == "/etc/tfpod/auth/tokens"
+
+
+def test_every_setting_has_a_value() -> None:
+    """One of its own, or of the same name, type and limits among `settings`; the chart itself sees to addresses."""
+    own = {"models", "tokens_file", "request_timeout", "drain_delay", "drain_timeout", "log_level"}
+    wanted = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
+    schema = json.loads((helm.CHART / "values.schema.json").read_text())["properties"]["settings"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"] == {
+        name: {key: value for key, value in kind.items() if key != "default"}
+        for name, kind in wanted.items()
+        if name not in own | {"host", "port", "admin_port"}
+    }
+    assert {f"TFPOD_{name.upper()}" for name in own} <= set(helm.environment(server("auth.tokens={a}")))
+
+
+def test_settings_arrive_as_they_were_given() -> None:
+    given = ["settings.max_inflight_bytes=1073741824", "settings.batching=false", "json:settings.keep_alive=0.5"]
+    settings = read(Settings, helm.environment(server(*given)), "TFPOD_")
+    assert (settings.max_inflight_bytes, settings.batching, settings.keep_alive) == (1 << 30, False, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,10 @@ containers:
       - name: TFPOD_TOKENS_FILE
         value: /etc/tfpod/auth/tokens
       {{- end }}
+      {{- range $name, $value := .Values.settings }}
+      - name: TFPOD_{{ upper $name }}
+        value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}
+      {{- end }}
       {{- with .Values.extraEnv }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -80,6 +84,7 @@ volumes:
       readOnly: true
   {{- end }}
   {{- with $tokenSecret }}
+  # Mounted as a folder: a file mounted by subPath never changes, and the pod reads new tokens as they come.
   - name: tokens
     secret:
       secretName: {{ . | quote }}

@@ -44,10 +44,11 @@ values.schema.json. */}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $faults = append $faults "httpRoute.enabled needs httpRoute.parentRefs" -}}
 {{- end -}}
-{{- $ours := dict "TFPOD_MODELS" "model.*" "TFPOD_TOKENS_FILE" "auth.*" "TFPOD_REQUEST_TIMEOUT" "requestTimeout" "TFPOD_DRAIN_DELAY" "drain.delay" "TFPOD_DRAIN_TIMEOUT" "drain.timeout" "TFPOD_LOG_LEVEL" "logLevel" -}}
+{{- $ours := dict "models" "model.*" "tokens_file" "auth.*" "request_timeout" "requestTimeout" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout" "log_level" "logLevel" -}}
 {{- range $v.extraEnv -}}
-{{- with get $ours .name -}}
-{{- $faults = append $faults (printf "extraEnv sets what the value %s sets" .) -}}
+{{- if hasPrefix "TFPOD_" .name -}}
+{{- $setting := trimPrefix "TFPOD_" .name | lower -}}
+{{- $faults = append $faults (printf "extraEnv sets %s, which is for the value %s" .name (get $ours $setting | default (print "settings." $setting))) -}}
 {{- end -}}
 {{- end -}}
 
