@@ -1,4 +1,5 @@
-# Two images: `pod`, the default, and `--target adapter`. FLAVOUR=gpu gives the pod TensorFlow with its CUDA libraries.
+# Two images: `pod`, the default, and `--target adapter`. FLAVOUR=gpu gives the pod TensorFlow with its CUDA libraries,
+# TRACING=1 OpenTelemetry.
 # Dependencies lie in layers below the code, and everything is compiled at build time: it halves every start.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -18,9 +19,10 @@ RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r adapter.t
 
 FROM builder AS pod-builder
 ARG FLAVOUR=cpu
-COPY requirements/${FLAVOUR}.txt .
+ARG TRACING=
+COPY requirements/${FLAVOUR}.txt requirements/tracing.txt ./
 # TensorFlow's C++ headers and libclang, 350 MB, are for building extensions of it.
-RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r "${FLAVOUR}.txt" \
+RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r "${FLAVOUR}.txt" ${TRACING:+-r tracing.txt} \
  && rm -r /venv/lib/python3.*/site-packages/tensorflow/include /venv/lib/python3.*/site-packages/clang \
  && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 

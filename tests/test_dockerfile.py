@@ -98,9 +98,19 @@ def test_dependencies_lie_below_the_code(name: str) -> None:
 
 
 def test_every_flavour_has_its_requirements() -> None:
-    assert stages()["pod-builder"].all("ARG") == ["FLAVOUR=cpu"]
+    assert stages()["pod-builder"].all("ARG") == ["FLAVOUR=cpu", "TRACING="]
     for flavour in ("cpu", "gpu"):
         assert (ROOT / "requirements" / f"{flavour}.txt").is_file()
+
+
+@pytest.mark.parametrize("flavour", ["cpu", "gpu"])
+def test_tracing_goes_with_every_flavour(flavour: str) -> None:
+    """Both lists are installed at once: where they name the same package, they name the same version."""
+    lists = [
+        dict(re.findall(r"^(\S+)==(\S+)", (ROOT / f"requirements/{name}.txt").read_text(), re.MULTILINE))
+        for name in (flavour, "tracing")
+    ]
+    assert {name: lists[0].get(name, version) for name, version in lists[1].items()} == lists[1]
 
 
 def test_the_build_is_given_what_it_copies_and_nothing_else() -> None:
