@@ -13,6 +13,8 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.bodies import Body, CallerGone, Room
+from service.compression import coding_of
 from service.errors import (
     DeadlineExceeded,
     IncompleteRequest,
@@ -27,6 +29,10 @@ from service.metrics import OTHER, Metrics
 
 #: What Envoy will wait for an answer, in milliseconds: no use in computing longer.
 EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+#: How much of a body with binary tensors is JSON (codecs/oip.py).
+JSON_LENGTH: Final = b"inference-header-content-length"
+
+Headers = dict[bytes, bytes]
 
 _log = logging.getLogger("tfpod.admission")
 _REASONS: Final[dict[type[PodError], str]] = {
@@ -40,11 +46,22 @@ _REASONS: Final[dict[type[PodError], str]] = {
 }
 
 
-class Classify(Protocol):
-    """What the route table says of a request: whether it is open to all, and which inference route it is, if one."""
+class Place(Protocol):
+    """What the route table says of a request."""
 
-    def __call__(self, scope: Scope, /) -> tuple[bool, str | None]:
-        """Return (open, route)."""
+    @property
+    def is_open(self) -> bool:
+        """Tell whether no token is needed."""
+        ...
+
+    @property
+    def inference(self) -> str | None:
+        """Return the name of the route if it asks for inference."""
+        ...
+
+    @property
+    def binary(self) -> bool:
+        """Tell whether there may be binary tensors in the body."""
         ...
 
 
@@ -52,7 +69,9 @@ class Classify(Protocol):
 class Limits:
     """What an inference request may have: bytes of body, alone and with its neighbours in flight, seconds."""
 
+    #: Of JSON, which takes many times the room once it is read; and of a body with binary tensors, which do not.
     body_bytes: int
+    binary_bytes: int
     inflight_bytes: int
     inflight: int
     seconds: float
@@ -61,8 +80,9 @@ class Limits:
 class Admission:
     """ASGI middleware.
 
-    `authorize` raises for an Authorization header that lets nobody in; `respond` makes the answer to an error, in the
-    form of the protocol that the path is of.
+    `find` looks the request up in the route table, and leaves in its scope what the app needs of that; `authorize`
+    raises for an Authorization header that lets nobody in; `respond` makes the answer to an error, in the form of the
+    protocol that the path is of.
     """
 
     def __init__(
@@ -72,12 +92,13 @@ class Admission:
         limits: Limits,
         metrics: Metrics,
         authorize: Callable[[bytes], None],
-        classify: Classify,
+        find: Callable[[Scope], Place],
         respond: Callable[[Scope, PodError], ASGIApp],
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
-        self._authorize, self._classify, self._respond = authorize, classify, respond
-        self.inflight = self._inflight_bytes = 0
+        self._authorize, self._find, self._respond = authorize, find, respond
+        self._room = Room(limits.inflight_bytes)
+        self.inflight = 0
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,18 +107,19 @@ class Admission:
             await self._app(scope, receive, send)
             return
         begun = time.monotonic()
-        route: str | None = None
-        answer = _Answer(send, closes=bool(_header(scope, b"expect")))
+        headers: Headers = dict(scope["headers"])
+        place = self._find(scope)
+        answer = _Answer(send, closes=b"expect" in headers)
         try:
-            is_open, route = self._classify(scope)
-            if not is_open:
-                self._authorize(_header(scope, b"authorization"))
-            if route is None:
+            if not place.is_open:
+                self._authorize(headers.get(b"authorization", b""))
+            if place.inference is None:
                 await self._app(scope, receive, answer)
             else:
-                self._metrics.arrived(route)
-                await self._attend(scope, receive, answer, begun + self._seconds(scope))
-        except _CallerGone:
+                self._metrics.arrived(place.inference)
+                body = self._body(scope, place, headers)
+                await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
+        except CallerGone:
             answer.status = 499
             self._metrics.rejected("client_gone")
         except PodError as error:
@@ -108,44 +130,44 @@ class Admission:
             _log.exception("unexpected error", extra={"path": scope["path"]})
             await self._refuse(scope, receive, answer, PodError("internal error"))
         finally:
-            self._metrics.answered(route or OTHER, answer.status, time.monotonic() - begun)
+            self._metrics.answered(place.inference or OTHER, answer.status, time.monotonic() - begun)
 
-    def _claim(self, size: int) -> int:
-        """Take room for so many bytes of a body, which are in memory until their request has been answered."""
-        if self._inflight_bytes + size > self._limits.inflight_bytes:
-            raise Overloaded(f"the bodies in flight fill the {self._limits.inflight_bytes} bytes there are for them")
-        self._inflight_bytes += size
-        return size
+    def _body(self, scope: Scope, place: Place, headers: Headers) -> Body:
+        """Return the body to come, as the head tells of it. Raises TooLarge, UnsupportedMedia."""
+        codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
+        length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
+        tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
+        return Body(
+            self._room,
+            longest=self._limits.binary_bytes if tensors else self._limits.body_bytes,
+            declared=int(length) if length.isdigit() else 0,
+            coding=coding_of(codings),
+        )
 
-    def _seconds(self, scope: Scope) -> float:
+    def _seconds(self, headers: Headers) -> float:
         """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
-        expected = _header(scope, EXPECTED_TIMEOUT)
+        expected = headers.get(EXPECTED_TIMEOUT, b"")
         milliseconds = int(expected[:9]) if expected.isdigit() else 0
         return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
 
-    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", deadline: float) -> None:
+    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", body: Body, deadline: float) -> None:
         """Hold a place in flight from here to the end of the answer, as long as the deadline and the caller last."""
-        length = _header(scope, b"content-length")
-        size = int(length) if length.isdigit() else 0
-        if size > self._limits.body_bytes:
-            raise self._too_large()
         if self.inflight >= self._limits.inflight:
             raise Overloaded(f"{self.inflight} requests are in flight, as many as this pod takes")
-        body = _Body(self._claim(size))
-        self.inflight += 1
-        try:
-            async with asyncio.timeout_at(deadline):
-                answer.closes = False
-                content = await self._read(receive, body)
-                scope.setdefault("state", {})["deadline"] = deadline
-                await self._run(scope, content, receive, answer)
-        except TimeoutError:
-            if not body.complete:
-                raise IncompleteRequest("the body did not arrive in time") from None
-            raise DeadlineExceeded("the request's time was over before it was answered") from None
-        finally:
-            self.inflight -= 1
-            self._inflight_bytes -= body.claimed
+        with body:
+            self.inflight += 1
+            try:
+                async with asyncio.timeout_at(deadline):
+                    answer.closes = False
+                    content = await body.read(receive)
+                    scope.setdefault("state", {})["deadline"] = deadline
+                    await self._run(scope, content, receive, answer)
+            except TimeoutError:
+                if not body.complete:
+                    raise IncompleteRequest("the body did not arrive in time") from None
+                raise DeadlineExceeded("the request's time was over before it was answered") from None
+            finally:
+                self.inflight -= 1
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
         """Run the app on a body that was read, and stop it when the caller goes away."""
@@ -169,7 +191,7 @@ class Admission:
             if not (left and task):
                 raise
             task.uncancel()
-            raise _CallerGone from None
+            raise CallerGone from None
         finally:
             gone.cancel()
 
@@ -177,36 +199,6 @@ class Admission:
         """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
         if not answer.started:
             await self._respond(scope, error)(scope, receive, answer)
-
-    async def _read(self, receive: Receive, body: "_Body") -> bytes:
-        """Return the body, read no further than it may be long; without a declared length it takes room as it comes."""
-        chunks, size = [], 0
-        while not body.complete:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _CallerGone
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > self._limits.body_bytes:
-                raise self._too_large()
-            body.claimed += self._claim(max(0, size - body.claimed))
-            body.complete = not message.get("more_body", False)
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is longer than {self._limits.body_bytes} bytes")
-
-
-class _CallerGone(Exception):
-    """The connection was closed by the other side."""
-
-
-@dataclass(slots=True)
-class _Body:
-    """How much room a body was given, and whether all of it is there."""
-
-    claimed: int
-    complete: bool = False
 
 
 class _Answer:
@@ -228,7 +220,3 @@ class _Answer:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
         await self._send(message)
         self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")

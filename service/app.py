@@ -53,13 +53,14 @@ class Pod:
             routes.api(self._models, health, version, self._lifespan),
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
+                binary_bytes=settings.max_binary_bytes,
                 inflight_bytes=settings.max_inflight_bytes,
                 inflight=settings.max_inflight,
                 seconds=settings.request_timeout,
             ),
             metrics=metrics,
             authorize=self.tokens.authorize,
-            classify=routes.classify,
+            find=routes.find,
             respond=routes.respond,
         )
         self.admin = routes.admin(metrics, health)

@@ -1,29 +1,25 @@
-"""The one route table, and the thin handlers behind it: the walk of a request on one screen."""
+"""The one route table, and the walk of an inference request behind it on one screen."""
 
-import asyncio
-import functools
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
-from starlette.exceptions import HTTPException
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from service import pages
+from service import handlers, pages
+from service.bodies import aside
 from service.codecs import http, oip, tfserving
-from service.errors import InvalidRequest, NotFound, PodError, Unauthenticated, UnsupportedMedia
+from service.compression import packed
+from service.errors import NotFound, PodError, Unauthenticated
 from service.metrics import CONTENT_TYPE, Metrics
-from service.models import Model, Models
+from service.models import Models
 from service.types import Call, Reply, Signatures
 
-T = TypeVar("T")
-
-#: Bodies and tensors above this many bytes are decoded and encoded in a thread, between whose steps the loop goes on.
-_LARGE: Final = 256 << 10
 _VERSION: Final = "{version}"
 
 
@@ -47,59 +43,29 @@ class Health:
     ready: Callable[[], str | None]
 
 
-async def infer(codec: Codec, request: Request) -> Response:
-    """Walk from the body to the answer; 401, 403, 408, 413 and 429 were settled at the door."""
-    model = _model(request)  # 404 503
-    _check_encoding(request)  # 415
-    body = await request.body()
-    call = await _aside(len(body), codec.decode, body, request.headers, model.signatures)  # 400
-    deadline = min(request.state.deadline, time.monotonic() + call.seconds)
-    outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-    size = sum(array.nbytes for array in outputs.values())
-    answer, headers = await _aside(size, codec.encode, call, Reply(outputs, model.name, model.version))
-    return Response(answer, headers=headers)
+@dataclass(frozen=True, slots=True)
+class Infer:
+    """Answers inference requests in one wire format; bare ASGI, for this is what there is to be fast at."""
+
+    codec: Codec
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
+        model, headers = handlers.served(scope), Headers(scope=scope)  # 404 503
+        body = (await receive())["body"]
+        call = await aside(len(body), self.codec.decode, body, headers, model.signatures)  # 400
+        outputs = await model.batcher.submit(call, min(scope["state"]["deadline"], time.monotonic() + call.seconds))
+        reply = Reply(outputs, model.name, model.version)  # before: 413 429 500 504
+        size = sum(array.nbytes for array in outputs.values())
+        await _send(send, *await aside(size, self._encode, call, reply, headers.get("accept-encoding", "")))
+
+    def _encode(self, call: Call, reply: Reply, accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
+        answer, headers = self.codec.encode(call, reply)
+        body, coding = packed(answer, accept_encoding)
+        return body, {**headers, "Content-Encoding": coding, "Vary": "Accept-Encoding"} if coding else headers
 
 
-async def tfserving_status(request: Request) -> Response:
-    """Answer with the state of the model's version."""
-    state = request.state.models.state(request.path_params["model"], _version(request))
-    return _json(tfserving.encode_status(dict([state])))
-
-
-async def tfserving_metadata(request: Request) -> Response:
-    """Answer with the model's signatures."""
-    model = _model(request)
-    return _json(tfserving.encode_metadata(model.name, model.version, model.signatures))
-
-
-async def oip_server(request: Request) -> Response:
-    """Answer with the server's name and version."""
-    return _json(oip.encode_server("tfpod", request.state.version))
-
-
-async def oip_live(_: Request) -> Response:
-    """Answer, which is all that is asked."""
-    return _json(oip.encode_live())
-
-
-async def oip_ready(request: Request) -> Response:
-    """Answer 200 from the moment every model is ready until the end begins, else 503."""
-    ready = request.state.health.ready() is None
-    return _json(oip.encode_ready(ready=ready), 200 if ready else 503)
-
-
-async def oip_model(request: Request) -> Response:
-    """Answer with the model's inputs and outputs."""
-    model = _model(request)
-    return _json(oip.encode_model(model.name, [model.version], model.signatures))
-
-
-async def oip_model_ready(request: Request) -> Response:
-    """Answer 200 if the model is ready; the door answers 404 or 503 otherwise."""
-    return _json(oip.encode_ready(ready=True, model=_model(request).name))
-
-
-_predict, _infer = functools.partial(infer, tfserving), functools.partial(infer, oip)
+_predict, _infer = Infer(tfserving), Infer(oip)
 
 #: Counted for scaling; the names are the metrics' label values.
 INFERENCE: Final = [
@@ -112,28 +78,44 @@ INFERENCE: Final = [
 OPEN: Final = [
     Route("/", pages.home),
     Route("/page/{file}", pages.static),
-    Route("/v2/health/live", oip_live),
-    Route("/v2/health/ready", oip_ready),
+    Route("/v2/health/live", handlers.oip_live),
+    Route("/v2/health/ready", handlers.oip_ready),
 ]
 CLOSED: Final = [
-    Route("/v1/models/{model}", tfserving_status),
-    Route(f"/v1/models/{{model}}/versions/{_VERSION}", tfserving_status),
-    Route("/v1/models/{model}/metadata", tfserving_metadata),
-    Route(f"/v1/models/{{model}}/versions/{_VERSION}/metadata", tfserving_metadata),
-    Route("/v2", oip_server),
-    Route("/v2/models/{model}", oip_model),
-    Route(f"/v2/models/{{model}}/versions/{_VERSION}", oip_model),
-    Route("/v2/models/{model}/ready", oip_model_ready),
-    Route(f"/v2/models/{{model}}/versions/{_VERSION}/ready", oip_model_ready),
+    Route("/v1/models/{model}", handlers.tfserving_status),
+    Route(f"/v1/models/{{model}}/versions/{_VERSION}", handlers.tfserving_status),
+    Route("/v1/models/{model}/metadata", handlers.tfserving_metadata),
+    Route(f"/v1/models/{{model}}/versions/{_VERSION}/metadata", handlers.tfserving_metadata),
+    Route("/v2", handlers.oip_server),
+    Route("/v2/models/{model}", handlers.oip_model),
+    Route(f"/v2/models/{{model}}/versions/{_VERSION}", handlers.oip_model),
+    Route("/v2/models/{model}/ready", handlers.oip_model_ready),
+    Route(f"/v2/models/{{model}}/versions/{_VERSION}/ready", handlers.oip_model_ready),
 ]
 
 
-def classify(scope: Scope) -> tuple[bool, str | None]:
-    """Return whether the request is open to all, and the name of its route if it asks for inference."""
-    return (
-        any(route.matches(scope)[0] is Match.FULL for route in OPEN),
-        next((route.name for route in INFERENCE if route.matches(scope)[0] is Match.FULL), None),
-    )
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of the table, as the door and the app want it; see admission.py."""
+
+    route: Route
+    is_open: bool = False
+    inference: str | None = None
+    binary: bool = False
+
+
+def find(scope: Scope) -> Place:
+    """Return the place of a request in the table; the scope is given its `route`, and the path's parameters."""
+    allowed: list[Sequence[str]] = []
+    for place in _PLACES:
+        match, found = place.route.matches(scope)
+        if match is Match.FULL:
+            scope.update(found, route=place.route)
+            return place
+        if match is Match.PARTIAL:
+            allowed.append(sorted(place.route.methods or ()))
+    scope.update(route=_WRONG_METHOD.route if allowed else _NOWHERE.route, allowed=allowed)
+    return _NOWHERE
 
 
 def respond(_: Scope, error: PodError) -> Response:
@@ -145,20 +127,18 @@ def respond(_: Scope, error: PodError) -> Response:
 
 
 def api(models: Models, health: Health, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
-    """Return the API as an application. It raises PodError for what it refuses; the door around it answers."""
-    router = Router([*INFERENCE, *OPEN, *CLOSED], redirect_slashes=False, lifespan=lifespan)
+    """Return the API as an application behind the door, which has found the route.
+
+    It raises PodError for what it refuses; the door answers.
+    """
+    router = Router(lifespan=lifespan)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = app
-        if scope["type"] == "http":
-            scope.setdefault("state", {}).update(models=models, health=health, version=version)
-        try:
+        if scope["type"] != "http":
             await router(scope, receive, send)
-        except HTTPException as error:
-            if error.status_code == 404:
-                raise NotFound(f"Malformed request: {scope['method']} {scope['path']}") from None
-            refusal = JSONResponse({"error": error.detail}, error.status_code, error.headers)
-            await refusal(scope, receive, send)
+            return
+        scope.setdefault("state", {}).update(models=models, health=health, version=version)
+        await scope["route"].app(scope, receive, send)
 
     return app
 
@@ -186,31 +166,25 @@ def admin(metrics: Metrics, health: Health) -> ASGIApp:
     )
 
 
-def _model(request: Request) -> Model:
-    models: Models = request.state.models
-    return models.get(request.path_params["model"], _version(request))
+async def _nowhere(request: Request) -> Response:
+    raise NotFound(f"Malformed request: {request.method} {request.url.path}")
 
 
-def _version(request: Request) -> int | None:
-    text = request.path_params.get("version")
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidRequest(f"Failed to convert version: {text[:64]} to numeric.")
-    return int(text)
+async def _wrong_method(request: Request) -> Response:
+    allow = ", ".join(sorted(set().union(*request.scope["allowed"])))
+    return Response(http.encode_error("Method Not Allowed"), 405, {"Allow": allow}, "application/json")
 
 
-def _check_encoding(request: Request) -> None:
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise UnsupportedMedia(f"Content-Encoding {request.headers['content-encoding']!r} is not spoken here")
-    if "inference-header-content-length" in request.headers:
-        raise UnsupportedMedia("binary tensors are not spoken here: send the tensors' data as JSON")
+async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:
+    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    lines.append((b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": 200, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
 
 
-async def _aside(size: int, work: Callable[..., T], *args: Any) -> T:
-    """Do the work at once, or in a thread if `size` bytes are much."""
-    return await asyncio.to_thread(work, *args) if size > _LARGE else work(*args)
-
-
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, media_type="application/json")
+_PLACES: Final = [
+    *(Place(route, inference=route.name, binary=route.endpoint is _infer) for route in INFERENCE),
+    *(Place(route, is_open=True) for route in OPEN),
+    *(Place(route) for route in CLOSED),
+]
+_NOWHERE, _WRONG_METHOD = Place(Route("/", _nowhere)), Place(Route("/", _wrong_method))

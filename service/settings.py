@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tokens_file: Annotated[str, "who may ask, one token a line; without a file, everybody"] = ""
     request_timeout: Annotated[Seconds, "seconds that a request may take in all"] = 10.0
     max_body_bytes: Annotated[Positive, "of one request"] = 8 << 20
+    max_binary_bytes: Annotated[Positive, "of one request with binary tensors (OIP)"] = 64 << 20
     max_inflight_bytes: Annotated[Positive, "of the bodies of all requests in flight together"] = 256 << 20
     max_inflight: Annotated[Positive, "inference requests at once; more are refused"] = 256
     max_connections: Annotated[Positive, "of clients; beyond it idle ones are closed"] = 4096
@@ -67,8 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             yield "models", f"{name!r} is named twice"
         if self.port == self.admin_port != 0:
             yield "admin_port", f"{self.admin_port} is the API's port already"
-        if self.max_body_bytes > self.max_inflight_bytes:
-            yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {self.max_body_bytes}"
+        longest = max(self.max_body_bytes, self.max_binary_bytes)
+        if longest > self.max_inflight_bytes:
+            yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {longest}"
         if self.max_batch_rows > self.max_queue_rows:
             yield "max_queue_rows", f"{self.max_queue_rows} is less than one batch of {self.max_batch_rows}"
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from service.tokens import Tokens
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = Limits(body_bytes=10, inflight_bytes=100, inflight=2, seconds=30.0)
+LIMITS = Limits(body_bytes=10, binary_bytes=30, inflight_bytes=100, inflight=2, seconds=30.0)
 BEARER = (b"authorization", b"Bearer secret")
 
 
@@ -62,7 +62,7 @@ class Caller:
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the body that came."""
-    message = await receive() if scope["path"] == "/infer" else {}
+    message = await receive() if scope["path"] in ("/infer", "/tensors") else {}
     await Response(message.get("body", b""))(scope, receive, send)
 
 
@@ -83,8 +83,18 @@ class Held:
         await Response(b"late")(scope, receive, send)
 
 
-def classify(scope: Scope) -> tuple[bool, str | None]:
-    return scope["path"] == "/open", "infer" if scope["path"] == "/infer" else None
+@dataclass
+class Place:
+    """What a route table says."""
+
+    is_open: bool
+    inference: str | None
+    binary: bool
+
+
+def find(scope: Scope) -> Place:
+    path = scope["path"]
+    return Place(path == "/open", "infer" if path in ("/infer", "/tensors") else None, path == "/tensors")
 
 
 def door(
@@ -92,9 +102,7 @@ def door(
 ) -> tuple[Admission, CollectorRegistry]:
     registry = CollectorRegistry()
     metrics, known = Metrics(registry, ["infer"]), Tokens(str(tokens))
-    admission = Admission(
-        inner, limits=limits, metrics=metrics, authorize=known.authorize, classify=classify, respond=respond
-    )
+    admission = Admission(inner, limits=limits, metrics=metrics, authorize=known.authorize, find=find, respond=respond)
     return admission, registry
 
 

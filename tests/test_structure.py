@@ -40,13 +40,16 @@ ALLOWED: Final = {
     "connections": LEAVES,
     "heads": [],
     "tokens": LEAVES,
+    "compression": LEAVES,
+    "bodies": [*LEAVES, "compression"],
     "connection": [*LEAVES, "connections", "heads", "server"],
-    "admission": LEAVES,
+    "admission": [*LEAVES, "bodies", "compression"],
     "batcher": [*LEAVES, "worker"],
     "drain": [*LEAVES, "connection", "connections", "server"],
     "models": [*LEAVES, "batcher", "worker", "runners.*"],
     "pages": [*LEAVES, "models"],
-    "routes": [*LEAVES, "pages", "codecs.*", "batcher", "models", "gpu"],
+    "handlers": [*LEAVES, "codecs.*", "models"],
+    "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "pages"],
     "app": [*LEAVES, "admission", "tokens", "batcher", "gpu", "models", "routes", "runners.*"],
     "__main__": [*LEAVES, "app", "connections", "drain", "server"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
@@ -60,14 +63,14 @@ OWNERS: Final = {
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
     "argparse": ["__main__"],
-    "starlette": ["server", "drain", "connection", "admission", "routes", "pages", "adapter.*"],
+    "starlette": ["server", "drain", "connection", "bodies", "admission", "handlers", "routes", "pages", "adapter.*"],
     "httpx": ["adapter.*"],
     "prometheus_client": ["metrics", "app"],
 }
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 3300
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 4500
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.
