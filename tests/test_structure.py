@@ -21,7 +21,7 @@ from service.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-LEAVES: Final = ["errors", "types", "metrics", "settings", "logs", "cpus"]
+LEAVES: Final = ["errors", "types", "metrics", "settings", "logs", "cpus", "memory"]
 #: What each module may import of ours, by pattern; the first that fits a module counts.
 ALLOWED: Final = {
     "errors": [],
@@ -30,9 +30,11 @@ ALLOWED: Final = {
     "settings": [],
     "logs": [],
     "cpus": [],
+    "memory": [],
     "codecs.http": LEAVES,
     "codecs.jsontensor": LEAVES,
     "codecs.*": [*LEAVES, "codecs.http", "codecs.jsontensor"],
+    "runners.tensorflow": [*LEAVES, "runners.formats", "runners.recorded"],
     "runners.*": LEAVES,
     "gpu": LEAVES,
     "worker": LEAVES,

@@ -1,42 +1,44 @@
-"""Runs a TensorFlow SavedModel."""
+"""Runs a TensorFlow model."""
 
-import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from service.errors import InvalidRequest, ModelFailed
-from service.types import ELEMENT_TYPES, Signature, Tensors, TensorSpec
+from service.memory import keep_for_good
+from service.runners import formats, recorded
+from service.types import Tensors
 
-_ELEMENTS: Final = {element.tensorflow: element for element in ELEMENT_TYPES}
-_TAG: Final = "serve"
 _LONGEST: Final = 512
 _REASON: Final = re.compile(
     r"(?:.*<stack traces unavailable>\n)?(?:{{function_node \S+}} )?(.+?)(?:\[\[{{|\[Op:|\Z)", re.DOTALL
 )
 
-_log = logging.getLogger("tfpod.tensorflow")
-
 
 class TensorFlowRunner:
-    """A SavedModel's signatures, called through their concrete functions."""
+    """A model's signatures, called through their concrete functions."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        """Load the SavedModel in `folder`; TensorFlow computes on `threads` processors.
+    def __init__(self, path: Path, threads: int) -> None:
+        """Load the SavedModel in the folder `path`, or the `.keras` file, and have it answer the requests it brought.
 
-        Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
+        TensorFlow computes on `threads` processors. Raises ValueError if there is no signature that can be served or
+        the model fails its own requests, and whatever TensorFlow raises.
         """
         self._tf = _tensorflow(threads)
-        self._loaded = self._tf.saved_model.load(str(folder), tags=[_TAG])  # keeps the variables alive
-        self._functions = dict(self._loaded.signatures)
-        self.signatures = _signatures(folder)
-        if skipped := sorted(set(self._functions) - set(self.signatures)):
-            _log.warning("not served: tensors that are not dense, or of no known type", extra={"signatures": skipped})
-        if not self.signatures:
-            raise ValueError("the SavedModel has no signature of dense tensors")
+        self._root, self._functions, self.signatures = formats.load(self._tf, path)
+        for number, (signature, inputs) in enumerate(
+            recorded.requests(self._tf, path if path.is_dir() else path.parent)
+        ):
+            try:
+                self.run(signature, inputs)
+            except Exception as error:
+                raise ValueError(
+                    f"it fails request {number} of its own warm-up: {type(error).__name__}: {error}"
+                ) from error
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Compute; see Runner. Raises InvalidRequest for inputs that the model refuses, else what TensorFlow raises."""
@@ -55,43 +57,18 @@ class TensorFlowRunner:
 def _tensorflow(threads: int) -> Any:
     """Import TensorFlow and bound its thread pools: it counts the machine's processors, not the container's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    first = "tensorflow" not in sys.modules
     import tensorflow as tf  # noqa: PLC0415 - seconds long, so only where a model needs it
 
+    if first:
+        keep_for_good()
+    formats.let_optimizers_load(tf)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     return tf
-
-
-def _signatures(folder: Path) -> dict[str, Signature]:
-    """Read the signatures, as written, from saved_model.pb (TensorFlow's saved_model.proto)."""
-    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - see above
-
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((folder / "saved_model.pb").read_bytes())
-    graph = next(graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == [_TAG])
-    found = {}
-    for name, definition in graph.signature_def.items():
-        tensors = [*definition.inputs.values(), *definition.outputs.values()]
-        if definition.inputs and definition.outputs and all(_element(tensor) for tensor in tensors):
-            inputs = {key: _spec(tensor) for key, tensor in sorted(definition.inputs.items())}
-            outputs = {key: _spec(tensor) for key, tensor in sorted(definition.outputs.items())}
-            found[name] = Signature(inputs, outputs, definition.method_name)
-    return found
-
-
-def _element(tensor: Any) -> Any:
-    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - see above
-
-    return _ELEMENTS.get(types_pb2.DataType.Name(tensor.dtype)) if tensor.WhichOneof("encoding") == "name" else None
-
-
-def _spec(tensor: Any) -> TensorSpec:
-    shape = tensor.tensor_shape
-    sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
-    return TensorSpec(_element(tensor), sizes, tensor.name)
 
 
 def _reason(error: Any) -> str:

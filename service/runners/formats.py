@@ -1,0 +1,126 @@
+"""Loads the formats in which TensorFlow's models are saved: SavedModel and `.keras`."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from service.types import DEFAULT_SIGNATURE, ELEMENT_TYPES, ElementType, Signature, Signatures, TensorSpec
+
+_ELEMENTS: Final = {element.tensorflow: element for element in ELEMENT_TYPES}
+_TAG: Final = "serve"
+_METHOD: Final = "tensorflow/serving/predict"
+
+_log = logging.getLogger("tfpod.tensorflow")
+
+
+class Loaded(NamedTuple):
+    """A model in memory: functions of tensors by name that return such. `root` keeps the variables alive."""
+
+    root: Any
+    functions: Mapping[str, Callable[..., Mapping[str, Any]]]
+    signatures: Signatures
+
+
+def load(tf: Any, path: Path) -> Loaded:
+    """Load a SavedModel's folder or a `.keras` file.
+
+    Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
+    """
+    model = _keras(tf, path) if path.suffix == ".keras" else _saved_model(tf, path)
+    if skipped := sorted(set(model.functions) - set(model.signatures)):
+        _log.warning("not served: tensors that are not dense, or of no known type", extra={"signatures": skipped})
+    if not model.signatures:
+        raise ValueError("the model has no signature of dense tensors")
+    return model
+
+
+def let_optimizers_load(tf: Any) -> None:
+    """Have the optimizer in a SavedModel of Keras 2 come back as an object that holds no state.
+
+    A model saved amid its training has one, and TensorFlow loads none that has an optimizer of no known type.
+    """
+    revived = tf.__internal__.saved_model.load
+
+    class Optimizer(tf.__internal__.tracking.AutoTrackable):  # type: ignore[misc]
+        def add_slot(self, **_: object) -> Any:
+            return tf.Variable(0.0, trainable=False)
+
+    if "optimizer" not in revived.registered_identifiers():
+        version = revived.VersionedTypeRegistration(lambda _: Optimizer(), 1, 1, 1)
+        revived.register_revived_type("optimizer", lambda _: False, [version])
+
+
+def _saved_model(tf: Any, folder: Path) -> Loaded:
+    """Load the functions, and read the signatures, as written, from saved_model.pb (TensorFlow's saved_model.proto)."""
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - as TensorFlow itself: only for a model
+
+    root = tf.saved_model.load(str(folder), tags=[_TAG])
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    graph = next(graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == [_TAG])
+    signatures = {}
+    for name, definition in graph.signature_def.items():
+        tensors = [*definition.inputs.values(), *definition.outputs.values()]
+        dense = all(info.WhichOneof("encoding") == "name" and _element(info.dtype) for info in tensors)
+        if dense and definition.inputs and definition.outputs:
+            signatures[name] = Signature(
+                _specs((key, info.dtype, info.tensor_shape, info.name) for key, info in definition.inputs.items()),
+                _specs((key, info.dtype, info.tensor_shape, info.name) for key, info in definition.outputs.items()),
+                definition.method_name,
+            )
+    return Loaded(root, dict(root.signatures), signatures)
+
+
+def _keras(tf: Any, path: Path) -> Loaded:
+    """Load a Keras model as one signature, whose tensors are named as the layers, or as the keys where it has dicts.
+
+    Code inside the file is refused, not run (Keras' safe mode).
+    """
+    model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
+    if not getattr(model, "inputs", None):
+        raise ValueError("the Keras model does not say what its inputs are: export it as a SavedModel")
+    structure, names, answers = model.input, _names(tf, model.input), _names(tf, model.output)
+
+    def serve(*tensors: Any) -> Mapping[str, Any]:
+        outputs = model(tf.nest.pack_sequence_as(structure, tensors), training=False)
+        return dict(zip(answers, tf.nest.flatten(outputs), strict=True))
+
+    tensors = tf.nest.flatten(structure)
+    function = tf.function(serve, autograph=False).get_concrete_function(
+        *(tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in zip(names, tensors, strict=True))
+    )
+    inputs = list(zip(names, function.structured_input_signature[0], strict=True))
+    outputs = list(function.structured_outputs.items())
+    signatures = {}
+    if all(isinstance(spec, tf.TensorSpec) and _element(spec.dtype.as_datatype_enum) for _, spec in inputs + outputs):
+        signatures[DEFAULT_SIGNATURE] = Signature(
+            _specs((key, spec.dtype.as_datatype_enum, spec.shape.as_proto(), f"{key}:0") for key, spec in inputs),
+            _specs((key, spec.dtype.as_datatype_enum, spec.shape.as_proto(), f"{key}:0") for key, spec in outputs),
+            _METHOD,
+        )
+    return Loaded(model, {DEFAULT_SIGNATURE: lambda **given: function(*(given[name] for name in names))}, signatures)
+
+
+def _names(tf: Any, structure: Any) -> list[str]:
+    """Name the tensors of a Keras model's input or output, in flat order."""
+    tensors = tf.nest.flatten(structure)
+    if isinstance(structure, dict) and len(structure) == len(tensors):
+        return sorted(structure)  # the order in which tf.nest flattens
+    names = [tensor._keras_history.operation.name for tensor in tensors]  # noqa: SLF001 - its public name is a count
+    return names if len(set(names)) == len(names) else [f"{name}_{index}" for index, name in enumerate(names)]
+
+
+def _element(dtype: int) -> ElementType | None:
+    from tensorflow.core.framework import types_pb2  # noqa: PLC0415 - see above
+
+    return _ELEMENTS.get(types_pb2.DataType.Name(dtype))
+
+
+def _specs(tensors: Iterable[tuple[str, int, Any, str]]) -> dict[str, TensorSpec]:
+    """Return the specs by name of tensors given as (name, DataType, TensorShapeProto, name in the graph)."""
+    found = {}
+    for name, dtype, shape, graph_name in sorted(tensors, key=lambda tensor: tensor[0]):
+        sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
+        found[name] = TensorSpec(_element(dtype) or _ELEMENTS["DT_STRING"], sizes, graph_name)
+    return found
