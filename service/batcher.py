@@ -75,6 +75,11 @@ class Batcher:
                 self._withdraw(part)
 
     @property
+    def most_rows(self) -> int:
+        """The rows that one call may have."""
+        return self._batching.max_queue_rows
+
+    @property
     def running_for(self) -> float:
         """Seconds since the batch under way was begun, 0 if there is none."""
         return self._clock() - self._running_since if self._running else 0.0
