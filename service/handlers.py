@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.codecs import http, oip, tfserving
+from service.codecs import http, oip, tfmodels
 from service.errors import InvalidRequest
 from service.models import Model, Models
 
@@ -27,15 +27,16 @@ def version_in(scope: Scope) -> int | None:
 
 
 async def tfserving_status(request: Request) -> Response:
-    """Answer with the state of the model's version."""
-    state = request.state.models.state(request.path_params["model"], version_in(request.scope))
-    return _json(tfserving.encode_status(dict([state])))
+    """Answer with the states of the model's versions, or of the one named."""
+    given = request.path_params
+    states = request.state.models.states(given["model"], version_in(request.scope), given.get("label"))
+    return _json(tfmodels.encode_status(states))
 
 
 async def tfserving_metadata(request: Request) -> Response:
     """Answer with the model's signatures."""
     model = served(request.scope)
-    return _json(tfserving.encode_metadata(model.name, model.version, model.signatures))
+    return _json(tfmodels.encode_metadata(model.name, model.version, model.signatures))
 
 
 async def oip_server(request: Request) -> Response:

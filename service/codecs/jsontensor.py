@@ -1,18 +1,18 @@
 """Tensors in JSON: nested lists, as TensorFlow Serving and the Open Inference Protocol both write them."""
 
 import base64
-import binascii
-import functools
 import itertools
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import orjson
 
+from service.codecs import numeric
 from service.errors import InvalidRequest
 from service.types import Array, ElementType, TensorSpec
 
@@ -21,7 +21,6 @@ MAX_RANK: Final = 32
 
 #: What a JSON value may be, by numpy's kind of element. A bool is an int to Python, never to us.
 _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
-_ELEMENTS: Final = {"f": float, "i": int, "u": int, "b": bool}
 _QUOTED: Final = 256
 #: An escape that may be half of a pair: only then is it worth looking whether the other half is there.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -56,11 +55,11 @@ def loads(text: bytes) -> Any:
 
 def read(text: bytes | msgspec.Raw, element: ElementType, rank: int) -> Array | None:
     """Return the array of `rank` dimensions that `text` holds, or None if it is not plainly one: then ask `build`."""
-    if element.numpy.kind not in _ELEMENTS or not 0 < rank <= 16:
-        return None
+    if not element.is_string:
+        return numeric.read(bytes(text), element, rank)
     try:
-        return _as_array(_decoder(element.numpy.kind, rank).decode(text), element)
-    except (msgspec.DecodeError, RecursionError, ValueError, InvalidRequest):
+        return build(msgspec.json.decode(text), element)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest):
         return None
 
 
@@ -80,7 +79,7 @@ def build(value: Any, element: ElementType) -> Array:
         flat = np.empty(len(level), dtype=object)
         flat[:] = [_string(item) for item in level]
     elif kinds <= _JSON_TYPES[element.numpy.kind]:
-        flat = _as_array(level, element)
+        flat = numeric.as_array(level, element)
     else:
         item = next(item for item in level if type(item) not in _JSON_TYPES[element.numpy.kind])
         raise _mistyped(item, {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name))
@@ -101,8 +100,25 @@ def shape_of(spec: TensorSpec) -> list[int]:
     return [-1 if size is None else size for size in spec.shape or ()]
 
 
+def written(array: Array, *, as_base64: bool = False) -> Any:
+    """Return what `dump` writes as the array or scalar: numbers, or strings as text or as {"b64": …}."""
+    if array.dtype.kind == "O":
+        flat = np.empty(array.size, dtype=object)
+        flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
+        return flat.reshape(array.shape).tolist()
+    return array if array.ndim and _is_plain(array) else orjson.Fragment(numeric.write(array))
+
+
+def rows(array: Array, *, as_base64: bool = False) -> Iterable[Any]:
+    """Return what `dump` writes as each of the array's rows."""
+    if array.dtype.kind == "O":
+        lists: list[Any] = written(array, as_base64=as_base64)
+        return lists
+    return array if _is_plain(array) else map(written, array)
+
+
 def dump(document: Any) -> bytes:
-    """Return `document` as JSON; its arrays must be plain, see `is_plain`, or have been made `plain`."""
+    """Return `document` as JSON; its arrays must have been `written`, or their `rows`."""
     return orjson.dumps(document, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -113,16 +129,8 @@ def is_plain(array: Array) -> bool:
 
 
 def plain(array: Array, *, as_base64: bool = False) -> Any:
-    """Return nested lists for `json.dumps`, which writes NaN and Infinity; strings as text, or as {"b64": …}."""
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        shortest = orjson.loads(dump(np.where(finite, array, 0).ravel()))  # the text of a float32, not of its double
-        return np.where(finite, np.array(shortest, dtype=np.float64).reshape(array.shape), array).tolist()
-    if array.dtype.kind != "O":
-        return array.tolist()
-    flat = np.empty(array.size, dtype=object)
-    flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
-    return flat.reshape(array.shape).tolist()
+    """Return nested lists for `json.dumps`."""
+    return json.loads(dump(written(array, as_base64=as_base64)))
 
 
 def quoted(value: Any) -> str:
@@ -130,12 +138,9 @@ def quoted(value: Any) -> str:
     return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED))[:_QUOTED]
 
 
-@functools.cache
-def _decoder(kind: str, rank: int) -> msgspec.json.Decoder[Any]:
-    nested: Any = _ELEMENTS[kind]
-    for _ in range(rank):
-        nested = list[nested]
-    return msgspec.json.Decoder(nested)
+def _is_plain(array: Array) -> bool:
+    """Tell whether orjson may write the array at once: it writes NaN and infinities as null."""
+    return array.nbytes <= numeric.STEP and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
 
 
 def _finite(text: str) -> float:
@@ -145,24 +150,24 @@ def _finite(text: str) -> float:
     return number
 
 
-def _as_array(values: Any, element: ElementType) -> Array:
-    """Return numpy's array of nested lists, which may raise ValueError if they are ragged."""
-    try:
-        with np.errstate(over="raise"):
-            return np.array(values, dtype=element.numpy)
-    except (OverflowError, FloatingPointError):
-        raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
-
-
 def _string(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
-        try:
-            return base64.b64decode(item["b64"], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise InvalidRequest(f"Unable to base64 decode: {error}") from None
+        return _unbase64(item["b64"])
     raise _mistyped(item, "string")
+
+
+def _unbase64(text: str) -> bytes:
+    """Decode standard base 64; as in TensorFlow Serving, blanks do not count and the padding may be left out."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        text = "".join(text.split())
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
+        raise InvalidRequest(f"Unable to base64 decode: {error}") from None
 
 
 def _text(value: Any, *, as_base64: bool) -> Any:

@@ -1,15 +1,15 @@
-"""TensorFlow Serving's REST format: predict, model status and metadata.
+"""TensorFlow Serving's REST format: predict.
 
 Source: TensorFlow Serving's api_rest.md, and util/json_tensor.cc for what the document leaves open.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import orjson
 
-from service.codecs import http, jsontensor
+from service.codecs import http, jsontensor, numeric
 from service.errors import InvalidRequest
 from service.types import DEFAULT_SIGNATURE, Array, Call, ElementType, Reply, Signature, Signatures, Tensors
 
@@ -23,6 +23,8 @@ class _Predict(msgspec.Struct):
 
 
 _predict: Final = msgspec.json.Decoder(_Predict)
+_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
@@ -39,52 +41,64 @@ def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> 
 def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     """Return `{"predictions": [ROW, …]}` for a call by row, `{"outputs": …}` for one by column.
 
-    A row or column is bare if there is one output, an object if there are several. Raises InvalidRequest if the answer
+    A row or column is bare if there is one output, an object if there are several; strings of an output whose name ends
+    with `_bytes` are in base 64. Not pretty-printed, as TensorFlow Serving's are. Raises InvalidRequest if the answer
     cannot be given by row.
     """
-    outputs = reply.outputs
-    key = "predictions" if call.by_row else "outputs"
-    alone = len(outputs) == 1
     if call.by_row:
-        _check_rows(outputs)
-    if all(jsontensor.is_plain(array) for array in outputs.values()):
-        return jsontensor.dump({key: _shape_answer(outputs, by_row=call.by_row, alone=alone)}), http.JSON
-    lists = {name: jsontensor.plain(array, as_base64=name.endswith("_bytes")) for name, array in outputs.items()}
-    return json.dumps({key: _shape_answer(lists, by_row=call.by_row, alone=alone)}).encode(), http.JSON
-
-
-def encode_status(versions: Mapping[str, str]) -> bytes:
-    """Return the states of a model's versions, such as {"1": "AVAILABLE"}, in the form of GetModelStatus."""
-    status = {"error_code": "OK", "error_message": ""}
-    return jsontensor.dump(
-        {"model_version_status": [{"version": v, "state": s, "status": status} for v, s in versions.items()]}
-    )
-
-
-def encode_metadata(name: str, version: str, signatures: Signatures) -> bytes:
-    """Return the signatures in the form of GetModelMetadata: the key is doubled and every size is a string."""
-    return jsontensor.dump(
-        {
-            "model_spec": {"name": name, "signature_name": "", "version": version},
-            "metadata": {"signature_def": {"signature_def": {n: _signature(s) for n, s in signatures.items()}}},
-        }
-    )
+        _check_rows(reply.outputs)
+    if call.by_row and len(reply.outputs) > 1:
+        return jsontensor.dump({"predictions": _answer_rows(reply.outputs)}), http.JSON
+    columns = {n: jsontensor.written(array, as_base64=n.endswith("_bytes")) for n, array in reply.outputs.items()}
+    answer = next(iter(columns.values())) if len(columns) == 1 else columns
+    return jsontensor.dump({"predictions" if call.by_row else "outputs": answer}), http.JSON
 
 
 def _decode_plain(body: bytes, signatures: Signatures) -> Call | None:
-    """Read a request that names one input of numbers; None if this is not one."""
+    """Read a request whose tensors are plain lists; None if this is not one."""
     try:
         request = _predict.decode(body)
+        signature = signatures.get(request.signature_name)
+        if signature is None or bool(request.instances) == bool(request.inputs):
+            return None
+        arrays = _bare(request, signature) or _named(request, signature)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    signature = signatures.get(request.signature_name)
-    if signature is None or len(signature.inputs) != 1 or bool(request.instances) == bool(request.inputs):
+    return _call(request.signature_name, signature, arrays, by_row=bool(request.instances)) if arrays else None
+
+
+def _bare(request: _Predict, signature: Signature) -> dict[str, Array] | None:
+    """Read the tensor of the only input; {"b64": …} would be ambiguous if it were called so."""
+    if len(signature.inputs) > 1 or "b64" in signature.inputs:
         return None
     ((name, spec),) = signature.inputs.items()
     array = jsontensor.read(request.instances or request.inputs, spec.element, len(spec.shape or ()))
-    if array is None or not array.size:
+    return None if array is None or not array.size else {name: array}
+
+
+def _named(request: _Predict, signature: Signature) -> dict[str, Array] | None:
+    """Read the tensors of objects that name exactly the inputs; those of rows are put together as text."""
+    rows = [_object.decode(row) for row in _list.decode(request.instances)] if request.instances else []
+    columns = _object.decode(request.inputs) if request.inputs else {}
+    if any(given.keys() != signature.inputs.keys() for given in rows or [columns]):
         return None
-    return Call(request.signature_name, {name: jsontensor.fit(name, array, spec)}, by_row=bool(request.instances))
+    arrays = {}
+    for name, spec in signature.inputs.items():
+        text = b"[%s]" % b",".join([bytes(row[name]) for row in rows]) if rows else columns[name]
+        array = jsontensor.read(text, spec.element, len(spec.shape or ()))
+        if array is None or not array.size:
+            return None
+        arrays[name] = array
+    return arrays
+
+
+def _call(name: str, signature: Signature, arrays: dict[str, Array], *, by_row: bool) -> Call:
+    for key, array in arrays.items():
+        jsontensor.fit(key, array, signature.inputs[key])
+    if len(arrays) > 1 and signature.batches and len({len(array) for array in arrays.values()}) > 1:
+        sizes = ", ".join(f"{key} {len(array)}" for key, array in sorted(arrays.items()))
+        raise InvalidRequest(f"all inputs must have the same number of rows: {sizes}")
+    return Call(name, arrays, by_row=by_row)
 
 
 def _decode_any(document: Any, signatures: Signatures) -> Call:
@@ -104,12 +118,7 @@ def _decode_any(document: Any, signatures: Signatures) -> Call:
         arrays = _columns(document["inputs"], signature)
     else:
         raise InvalidRequest("Missing 'inputs' or 'instances' key")
-    for key, array in arrays.items():
-        jsontensor.fit(key, array, signature.inputs[key])
-    if signature.batches and len({len(array) for array in arrays.values()}) > 1:
-        sizes = ", ".join(f"{key} {len(array)}" for key, array in sorted(arrays.items()))
-        raise InvalidRequest(f"all inputs must have the same number of rows: {sizes}")
-    return Call(name, arrays, by_row="instances" in document)
+    return _call(name, signature, arrays, by_row="instances" in document)
 
 
 def _rows(instances: Any, signature: Signature) -> dict[str, Array]:
@@ -206,31 +215,9 @@ def _check_rows(outputs: Tensors) -> None:
             )
 
 
-def _shape_answer(columns: Mapping[str, Any] | Tensors, *, by_row: bool, alone: bool) -> Any:
-    if alone:
-        return next(iter(columns.values()))
-    if not by_row:
-        return columns
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _signature(signature: Signature) -> dict[str, Any]:
-    def tensors(specs: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            name: {
-                "dtype": spec.element.tensorflow,
-                "tensor_shape": {
-                    "dim": [{"size": str(size), "name": ""} for size in jsontensor.shape_of(spec)],
-                    "unknown_rank": spec.shape is None,
-                },
-                "name": spec.graph_name,
-            }
-            for name, spec in specs.items()
-        }
-
-    return {
-        "inputs": tensors(signature.inputs),
-        "outputs": tensors(signature.outputs),
-        "method_name": signature.method,
-        "defaults": {},
-    }
+def _answer_rows(outputs: Tensors) -> list[Any]:
+    """Return an object for each row; of a large answer, each as text by itself: see numeric.py."""
+    columns = {name: jsontensor.rows(array, as_base64=name.endswith("_bytes")) for name, array in outputs.items()}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    large = sum(array.nbytes for array in outputs.values()) > numeric.STEP
+    return [orjson.Fragment(jsontensor.dump(row)) for row in rows] if large else rows

@@ -8,7 +8,7 @@ import pytest
 
 from service.codecs import jsontensor
 from service.errors import InvalidRequest
-from service.types import Array, TensorSpec
+from service.types import TensorSpec
 from tests.codecs.forms import ELEMENTS, FLOAT, same, spec
 
 
@@ -54,8 +54,22 @@ def test_unusual_ranks_are_not_read_quickly(rank: int) -> None:
     assert jsontensor.read(b"[1.0]", FLOAT, rank) is None
 
 
-def test_strings_are_not_read_quickly() -> None:
-    assert jsontensor.read(b'["a"]', ELEMENTS["object"], 1) is None
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b'["a", {"b64": "/w=="}, "\\u00e4"]', [b"a", b"\xff", "ä".encode()]),
+        (b'["a", 1]', None),
+        (b'["\\ud800"]', None),
+        (b'["a\x01"]', None),
+        (b'["a"', None),
+        (b'["\xff"]', None),
+        (b'[["a"], []]', None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_strings_are_read_quickly_where_nothing_is_wrong(text: bytes, values: Any) -> None:
+    array = jsontensor.read(text, ELEMENTS["object"], 1)
+    assert (array if array is None else array.tolist()) == values
 
 
 @pytest.mark.parametrize(
@@ -157,23 +171,31 @@ def test_arrays_and_their_scalars_are_written_as_numbers(name: str) -> None:
     assert json.loads(jsontensor.dump([array[0, 0]])) == [lists[0][0]]
 
 
-def test_only_finite_numbers_in_lists_are_plain() -> None:
-    plain: list[Array] = [
-        np.zeros(1, np.float16),
-        np.zeros((2, 0), np.float32),
-        np.array([True]),
-        np.array([1], np.uint64),
-    ]
-    other: list[Array] = [np.array(1.0), np.array([np.nan]), np.array([np.inf], np.float16), np.array([b""], object)]
-    assert all(jsontensor.is_plain(array) for array in plain)
-    assert not any(jsontensor.is_plain(array) for array in other)
+@pytest.mark.parametrize("name", ["float16", "float32", "float64"])
+def test_numbers_that_json_has_not_are_bare_words(name: str) -> None:
+    array = np.array([[np.nan, np.inf], [-np.inf, 0.5]], dtype=name)
+    assert jsontensor.dump(jsontensor.written(array)) == b"[[NaN,Infinity],[-Infinity,0.5]]"
+    assert jsontensor.dump(list(jsontensor.rows(array))) == b"[[NaN,Infinity],[-Infinity,0.5]]"
+    assert jsontensor.dump(list(jsontensor.rows(array[0]))) == b"[NaN,Infinity]"
 
 
 def test_strings_are_written_as_text_or_in_base_64() -> None:
     array = np.array([["ä".encode(), b"\xff"]], dtype=object)
-    assert jsontensor.plain(array) == [["ä", "\ufffd"]]
-    assert jsontensor.plain(array, as_base64=True) == [[{"b64": "w6Q="}, {"b64": "/w=="}]]
-    assert jsontensor.plain(np.array(b"alone", dtype=object)) == "alone"
+    for write in (jsontensor.written, jsontensor.rows):
+        assert write(array) == [["ä", "\ufffd"]]
+        assert write(array, as_base64=True) == [[{"b64": "w6Q="}, {"b64": "/w=="}]]
+    assert jsontensor.written(np.array(b"alone", dtype=object)) == "alone"
+
+
+@pytest.mark.parametrize("text", ["AA==", "AA", " A\nA = =", "AA="])
+def test_base_64_may_lack_its_padding_and_hold_blanks(text: str) -> None:
+    """As it may for TensorFlow Serving."""
+    assert jsontensor.build([{"b64": text}], ELEMENTS["object"]).tolist() == [b"\0"]
+
+
+@pytest.mark.parametrize("text", ["A", "AAAAA", "A-_A", "=AA=", "AA==AA==", "Ä"])
+def test_what_is_no_base_64_is_refused(text: str) -> None:
+    assert refused([{"b64": text}], "object").startswith("Unable to base64 decode: ")
 
 
 def test_what_is_quoted_is_cut_and_no_further_looked_at() -> None:

@@ -9,7 +9,7 @@ import pytest
 from service.codecs import tfserving
 from service.errors import InvalidRequest
 from service.types import Array, Call, Reply, Signature, TensorSpec
-from tests.codecs.forms import ELEMENTS, FLOAT, signatures, spec
+from tests.codecs.forms import FLOAT, signatures, spec
 
 ONE = signatures({"x": spec("float32", None, 2)})
 TWO = signatures({"a": spec("float32", None, 2), "b": spec("object", None)})
@@ -195,7 +195,7 @@ def test_floats_keep_their_point() -> None:
 
 def test_nan_and_infinity_are_bare_words() -> None:
     y = np.array([np.nan, np.inf, -np.inf, 0.1], np.float32)
-    assert tfserving.encode(BY_COLUMN, Reply({"y": y}))[0] == b'{"outputs": [NaN, Infinity, -Infinity, 0.1]}'
+    assert tfserving.encode(BY_COLUMN, Reply({"y": y}))[0] == b'{"outputs":[NaN,Infinity,-Infinity,0.1]}'
 
 
 def test_string_outputs_are_text_unless_their_name_says_bytes() -> None:
@@ -218,47 +218,3 @@ def test_outputs_of_unequal_rows_can_be_had_by_column_only() -> None:
     assert encode(BY_COLUMN, **outputs) == {"outputs": {"y": [[0.0], [0.0]], "z": [0, 0, 0]}}
     with pytest.raises(InvalidRequest, match=r"^Tensor name: z has inconsistent batch size: 3 expecting: 2;"):
         encode(BY_ROW, **outputs)
-
-
-def test_status_is_told_as_the_c_plus_plus_server_does() -> None:
-    assert json.loads(tfserving.encode_status({"123": "AVAILABLE"})) == {
-        "model_version_status": [
-            {"version": "123", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-        ]
-    }
-
-
-def test_metadata_has_the_doubled_key_and_sizes_in_strings() -> None:
-    signature = Signature(
-        {"x": TensorSpec(FLOAT, (None, 8), "x:0")}, {"y": TensorSpec(ELEMENTS["object"], None, "y:0")}, "a/predict"
-    )
-    assert json.loads(tfserving.encode_metadata("m", "7", {"serving_default": signature})) == {
-        "model_spec": {"name": "m", "signature_name": "", "version": "7"},
-        "metadata": {
-            "signature_def": {
-                "signature_def": {
-                    "serving_default": {
-                        "inputs": {
-                            "x": {
-                                "dtype": "DT_FLOAT",
-                                "tensor_shape": {
-                                    "dim": [{"size": "-1", "name": ""}, {"size": "8", "name": ""}],
-                                    "unknown_rank": False,
-                                },
-                                "name": "x:0",
-                            }
-                        },
-                        "outputs": {
-                            "y": {
-                                "dtype": "DT_STRING",
-                                "tensor_shape": {"dim": [], "unknown_rank": True},
-                                "name": "y:0",
-                            }
-                        },
-                        "method_name": "a/predict",
-                        "defaults": {},
-                    }
-                }
-            }
-        },
-    }
