@@ -25,6 +25,7 @@ from service.connections import Patience
 from service.drain import Drain, DrainingServer
 from service.server import listen
 from service.settings import Settings, SettingsError, read
+from service.trail import Tracer
 
 _PREFIX: Final = "TFPOD_"
 #: Not settings of the pod: other programs' of this project, and what Kubernetes sets for Services of such a name.
@@ -48,13 +49,21 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         return 2
     logs.configure(settings.log_level)
     try:
-        return uvloop.run(_serve(settings))
+        tracing = _tracing() if settings.tracing else None
+    except (ImportError, ValueError) as error:
+        sys.stderr.write(f"{_PREFIX}TRACING: {error}\n")
+        return 2
+    try:
+        return uvloop.run(_serve(settings, tracing))
     except (OSError, UnicodeError) as error:  # the latter for a host that is no name
         _log.error("cannot serve", extra={"reason": str(error)})
         return 1
+    finally:
+        if tracing:
+            tracing.close()
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     """Run the pod's two servers; the admin port is the last to go, so that the drain can be watched."""
     failures: list[BaseException] = []
 
@@ -72,7 +81,7 @@ async def _serve(settings: Settings) -> int:
 
     connections = min(settings.max_connections, _descriptors() - _SPARE)
     patience = Patience(settings.header_timeout, settings.keep_alive, connections)
-    pod = Pod(settings, version(), loaded)
+    pod = Pod(settings, version(), loaded, tracer=tracer)
     public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
     api = DrainingServer(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
     admin = DrainingServer(pod.admin, private, replace(patience, connections=_SPARE // 2), Drain(0.0, 1.0))
@@ -112,6 +121,15 @@ def version() -> str:
     """Return the project's version, which stands in pyproject.toml alone."""
     text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text()
     return str(tomllib.loads(text)["project"]["version"])
+
+
+def _tracing() -> Tracer:
+    """Return what makes spans. Raises ImportError without the packages, ValueError if their settings are of no use."""
+    try:
+        from service.tracing import Tracing  # noqa: PLC0415 - the packages are an option, and take their time
+    except ImportError as error:
+        raise ImportError(f"needs the packages of requirements/tracing.txt: {error}") from error
+    return Tracing(version())
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from service.models import Load, Models
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
 from service.tokens import Tokens
+from service.trail import Tracer, Trail
 from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.
@@ -28,7 +29,12 @@ class Pod:
     """Both applications: `api` is public, `admin` has metrics and probes. Set `draining` when the end begins."""
 
     def __init__(
-        self, settings: Settings, version: str, done: Callable[[BaseException | None], None], load: Load | None = None
+        self,
+        settings: Settings,
+        version: str,
+        done: Callable[[BaseException | None], None],
+        load: Load | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Build the pod; its models are loaded once the API's lifespan begins.
 
@@ -49,7 +55,7 @@ class Pod:
             Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching),
         )
         health = routes.Health(live=self._not_live, ready=self._not_ready)
-        self.api = Admission(
+        door = Admission(
             routes.api(self._models, health, version, self._lifespan),
             limits=Limits(
                 body_bytes=settings.max_body_bytes,
@@ -63,6 +69,7 @@ class Pod:
             find=routes.find,
             respond=routes.respond,
         )
+        self.api = Trail(door, access_log=settings.access_log, tracer=tracer)
         self.admin = routes.admin(metrics, health)
 
     @contextlib.asynccontextmanager

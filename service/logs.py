@@ -4,7 +4,13 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Final
+
+#: Fields for every line that is logged while this task's request is served.
+about: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=MappingProxyType({}))
 
 #: What every LogRecord carries; anything else was given by `extra=` and is logged as a field of its own.
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -16,7 +22,7 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the fields of `extra`, traceback.
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, `extra`, `about`, traceback.
 
     Pure ASCII: whatever a caller made us log, no terminal and no collector takes a part of it for a line of its own.
     """
@@ -30,6 +36,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in line}
+        line |= {key: value for key, value in about.get().items() if key not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -18,6 +18,7 @@ from service.compression import packed
 from service.errors import NotFound, PodError, Unauthenticated
 from service.metrics import CONTENT_TYPE, Metrics
 from service.models import Models
+from service.stages import note
 from service.types import Call, Reply, Signatures
 
 _VERSION: Final = "{version}"
@@ -52,12 +53,15 @@ class Infer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
         model, headers = handlers.served(scope), Headers(scope=scope)  # 404 503
-        body = (await receive())["body"]
+        body, begun = (await receive())["body"], time.monotonic()
         call = await aside(len(body), self.codec.decode, body, headers, model.signatures)  # 400
+        note("decode", begun)
         outputs = await model.batcher.submit(call, min(scope["state"]["deadline"], time.monotonic() + call.seconds))
         reply = Reply(outputs, model.name, model.version)  # before: 413 429 500 504
-        size = sum(array.nbytes for array in outputs.values())
-        await _send(send, *await aside(size, self._encode, call, reply, headers.get("accept-encoding", "")))
+        size, begun = sum(array.nbytes for array in outputs.values()), time.monotonic()
+        body, answer = await aside(size, self._encode, call, reply, headers.get("accept-encoding", ""))
+        note("encode", begun)
+        await _send(send, body, answer)
 
     def _encode(self, call: Call, reply: Reply, accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
         answer, headers = self.codec.encode(call, reply)
@@ -91,6 +95,11 @@ CLOSED: Final = [
     Route(f"/v2/models/{{model}}/versions/{_VERSION}", handlers.oip_model),
     Route("/v2/models/{model}/ready", handlers.oip_model_ready),
     Route(f"/v2/models/{{model}}/versions/{_VERSION}/ready", handlers.oip_model_ready),
+    Route("/v2/models/{model}/config", handlers.oip_config),
+    Route(f"/v2/models/{{model}}/versions/{_VERSION}/config", handlers.oip_config),
+    Route("/v2/repository/index", handlers.oip_index, methods=["POST"]),
+    Route("/v2/repository/models/{model}/load", handlers.oip_load, methods=["POST"]),
+    Route("/v2/repository/models/{model}/unload", handlers.oip_load, methods=["POST"]),
 ]
 
 
@@ -187,4 +196,4 @@ _PLACES: Final = [
     *(Place(route, is_open=True) for route in OPEN),
     *(Place(route) for route in CLOSED),
 ]
-_NOWHERE, _WRONG_METHOD = Place(Route("/", _nowhere)), Place(Route("/", _wrong_method))
+_NOWHERE, _WRONG_METHOD = (Place(Route("/{path:path}", endpoint)) for endpoint in (_nowhere, _wrong_method))

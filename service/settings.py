@@ -49,6 +49,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batching: Annotated[bool, "callers share batches; not for models in which rows affect each other"] = True
     max_batch_rows: Annotated[Positive, "that are computed together"] = 64
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
+    tracing: Annotated[bool, "sends spans by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT and its like say"] = False
+    access_log: Annotated[bool, "logs a line for each answer"] = False
     log_level: Annotated[LogLevel, "debug, info, warning, error or critical"] = "info"
 
     def model_paths(self) -> dict[str, Path]:

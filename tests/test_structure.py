@@ -21,7 +21,7 @@ from service.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-LEAVES: Final = ["errors", "types", "metrics", "settings", "logs", "cpus", "memory"]
+LEAVES: Final = ["errors", "types", "metrics", "settings", "logs", "stages", "cpus", "memory"]
 #: What each module may import of ours, by pattern; the first that fits a module counts.
 ALLOWED: Final = {
     "errors": [],
@@ -29,11 +29,14 @@ ALLOWED: Final = {
     "metrics": [],
     "settings": [],
     "logs": [],
+    "stages": [],
     "cpus": [],
     "memory": [],
     "codecs.http": LEAVES,
     "codecs.numeric": LEAVES,
     "codecs.jsontensor": [*LEAVES, "codecs.numeric"],
+    "codecs.binary": LEAVES,
+    "codecs.oip": [*LEAVES, "codecs.http", "codecs.jsontensor", "codecs.binary", "codecs.oiprequest"],
     "codecs.*": [*LEAVES, "codecs.http", "codecs.jsontensor", "codecs.numeric"],
     "runners.tensorflow": [*LEAVES, "runners.formats", "runners.recorded"],
     "runners.*": LEAVES,
@@ -43,6 +46,8 @@ ALLOWED: Final = {
     "connections": LEAVES,
     "heads": [],
     "tokens": LEAVES,
+    "trail": LEAVES,
+    "tracing": ["stages"],
     "compression": LEAVES,
     "bodies": [*LEAVES, "compression"],
     "connection": [*LEAVES, "connections", "heads", "server"],
@@ -53,20 +58,21 @@ ALLOWED: Final = {
     "pages": [*LEAVES, "models"],
     "handlers": [*LEAVES, "codecs.*", "models"],
     "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "pages"],
-    "app": [*LEAVES, "admission", "tokens", "batcher", "gpu", "models", "routes", "runners.*"],
-    "__main__": [*LEAVES, "app", "connections", "drain", "server"],
+    "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "routes", "runners.*"],
+    "__main__": [*LEAVES, "app", "connections", "drain", "server", "trail", "tracing"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
 }
 #: Who alone may import a package of others.
 OWNERS: Final = {
     "tensorflow": ["runners.*"],
     "pynvml": ["gpu"],
+    "opentelemetry": ["tracing"],
     "uvicorn": ["server", "connections", "connection", "adapter.protocol"],
     "httptools": ["connection", "heads"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
     "argparse": ["__main__"],
-    "starlette": ["server", "drain", "connection", "bodies", "admission", "handlers", "routes", "pages", "adapter.*"],
+    "starlette": ["server", "drain", "connection", "bodies", "admission", "handlers", "routes", "pages", "trail", "tracing", "adapter.*"],
     "httpx": ["adapter.*"],
     "prometheus_client": ["metrics", "app"],
 }
