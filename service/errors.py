@@ -8,6 +8,7 @@ PodError
 ├── Unauthenticated       no token came along
 ├── PermissionDenied      a token came along that is not known
 ├── NotFound              no such model, version or signature
+├── NotSupported          nothing here does that
 ├── Overloaded            this pod is full: try again, here or at another one
 ├── NotReady              the model is not loaded yet
 ├── DeadlineExceeded      the time that the request had is over
@@ -47,6 +48,10 @@ class PermissionDenied(PodError):
 
 class NotFound(PodError):
     """The model, version or signature does not exist."""
+
+
+class NotSupported(PodError):
+    """The protocol has it, this service does not."""
 
 
 class Overloaded(PodError):

@@ -1,12 +1,19 @@
 """Thin handlers of what is asked beside inference: which models there are, in which state, and what they take."""
 
+import asyncio
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.codecs import http, oip, tfmodels
-from service.errors import InvalidRequest
+from service.codecs import http, oipmodels, tfmodels
+from service.errors import IncompleteRequest, InvalidRequest, NotSupported, TooLarge
 from service.models import Model, Models
+
+#: The body of a request that asks for no inference may have so many bytes, and take so long to come.
+_LONGEST: Final = 64 << 10
+_SECONDS: Final = 10.0
 
 
 def served(scope: Scope) -> Model:
@@ -41,29 +48,62 @@ async def tfserving_metadata(request: Request) -> Response:
 
 async def oip_server(request: Request) -> Response:
     """Answer with the server's name and version."""
-    return _json(oip.encode_server("tfpod", request.state.version))
+    return _json(oipmodels.encode_server("tfpod", request.state.version))
 
 
 async def oip_live(_: Request) -> Response:
     """Answer, which is all that is asked."""
-    return _json(oip.encode_live())
+    return _json(oipmodels.encode_live())
 
 
 async def oip_ready(request: Request) -> Response:
     """Answer 200 from the moment every model is ready until the end begins, else 503."""
     ready = request.state.health.ready() is None
-    return _json(oip.encode_ready(ready=ready), 200 if ready else 503)
+    return _json(oipmodels.encode_ready(ready=ready), 200 if ready else 503)
 
 
 async def oip_model(request: Request) -> Response:
-    """Answer with the model's inputs and outputs."""
+    """Answer with the model's versions that are ready, and the inputs and outputs of the one asked for."""
     model = served(request.scope)
-    return _json(oip.encode_model(model.name, [model.version], model.signatures))
+    versions = [state.version for state in request.state.models.states(model.name) if state.ready]
+    return _json(oipmodels.encode_model(model.name, versions, model.signatures))
+
+
+async def oip_config(request: Request) -> Response:
+    """Answer with the model's configuration, as Triton's clients look for it."""
+    model = served(request.scope)
+    return _json(oipmodels.encode_config(model.name, model.batcher.most_rows, model.signatures))
+
+
+async def oip_index(request: Request) -> Response:
+    """Answer with all versions of all models, or those that are ready."""
+    states = request.state.models.index()
+    ready = oipmodels.decode_index(await _small_body(request))
+    return _json(oipmodels.encode_index(state for state in states if state.ready or not ready))
+
+
+async def oip_load(_: Request) -> Response:
+    """Refuse to load or unload a model."""
+    raise NotSupported("models are not loaded by request: a version that is put into its model's folder is served")
 
 
 async def oip_model_ready(request: Request) -> Response:
     """Answer 200 if the model is ready; the door answers 404 or 503 otherwise."""
-    return _json(oip.encode_ready(ready=True, model=served(request.scope).name))
+    return _json(oipmodels.encode_ready(ready=True, model=served(request.scope).name))
+
+
+async def _small_body(request: Request) -> bytes:
+    """Return the body. Raises TooLarge, IncompleteRequest; the door bounds only those of inference requests."""
+    body = b""
+    try:
+        async with asyncio.timeout(_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _LONGEST:
+                    raise TooLarge(f"the body is longer than {_LONGEST} bytes")
+    except TimeoutError:
+        raise IncompleteRequest("the body did not arrive in time") from None
+    return body
 
 
 def _json(body: bytes, status: int = 200) -> Response:

@@ -100,6 +100,8 @@ class Call:
     seconds: float = math.inf
     #: The caller's id of the request, to be echoed.
     id: str = ""
+    #: The outputs to be answered in raw bytes (the Open Inference Protocol's binary tensors).
+    binary: frozenset[str] = frozenset()
     #: True if the answer is to be a list of rows (TensorFlow Serving's `instances`).
     by_row: bool = False
 

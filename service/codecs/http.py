@@ -12,6 +12,7 @@ from service.errors import (
     ModelFailed,
     NotFound,
     NotReady,
+    NotSupported,
     Overloaded,
     PermissionDenied,
     PodError,
@@ -34,6 +35,7 @@ _STATUSES: Final[dict[type[PodError], int]] = {
     UnsupportedMedia: 415,
     Overloaded: 429,
     ModelFailed: 500,
+    NotSupported: 501,
     NotReady: 503,
     DeadlineExceeded: 504,
 }

@@ -1,18 +1,19 @@
-"""The Open Inference Protocol v2 in JSON: infer, health, server and model metadata.
+"""The Open Inference Protocol v2: infer requests and their answers, in JSON, in binary, and mixed.
 
-Source: the protocol's specification/protocol/inference_rest.md (open-inference-protocol on GitHub).
+Sources: the protocol's specification/protocol/inference_rest.md (open-inference-protocol on GitHub), and of Triton's
+docs/protocol extension_binary_data.md and extension_schedule_policy.md. Beyond them: FP16 is spoken in JSON too, as
+numbers; and the request's parameter `signature_name` chooses a signature, for which the protocol has no field.
 """
 
-import contextlib
-import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
-from service.codecs import http, jsontensor
+from service.codecs import binary, http, jsontensor
+from service.codecs.oiprequest import ABSENT, Input, Output, OutputParameters, Parameters, parse
 from service.errors import InvalidRequest
 from service.types import (
     DEFAULT_SIGNATURE,
@@ -23,160 +24,176 @@ from service.types import (
     Reply,
     Signature,
     Signatures,
-    TensorSpec,
 )
 
-PLATFORM: Final = "tensorflow_savedmodel"
+JSON_LENGTH: Final = "Inference-Header-Content-Length"
 
 _DATATYPES: Final = {element.numpy: element.oip for element in ELEMENT_TYPES}
 #: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
 _EMPTY: Final = 1 << 16
-
-T = TypeVar("T")
-
-
-class _Input(msgspec.Struct, Generic[T]):
-    """One tensor; `data` is parsed, or still text."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: T
+_INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
-class _Output(msgspec.Struct):
-    name: str
-
-
-class _Parameters(msgspec.Struct):
-    """Of a whole request; `timeout` in microseconds, as Triton's extension_schedule_policy.md has it; 0 is none."""
-
-    timeout: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-
-
-class _Infer(msgspec.Struct, Generic[T]):
-    """An infer request; unknown keys and parameters are ignored."""
-
-    inputs: list[_Input[T]]
-    id: str | None = None
-    outputs: list[_Output] | None = None
-    parameters: _Parameters | None = None
-
-
-_infer: Final = msgspec.json.Decoder(_Infer[msgspec.Raw])
-
-
-def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
-    """Return the call that an infer request makes, of the signature `serving_default` or else the only one.
+def decode(body: bytes, headers: Mapping[str, str], signatures: Signatures) -> Call:
+    """Return the call that an infer request makes.
 
     {"id"?, "inputs": [{"name", "shape", "datatype", "data": nested or flat list, row by row}, …],
-     "outputs"?: [{"name"}, …], "parameters"?: {"timeout": microseconds}}
+     "outputs"?: [{"name", "parameters"?: {"binary_data"}}, …],
+     "parameters"?: {"timeout": microseconds, "priority", "binary_data_output", "signature_name"}}
 
-    Raises InvalidRequest.
+    Where the header Inference-Header-Content-Length says how long this is, the bytes of tensors follow, in the order
+    of those inputs that have "parameters": {"binary_data_size"} instead of "data". If it says 0, the whole body is the
+    only input's. Raises InvalidRequest.
     """
-    signature_name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else min(signatures)
-    signature = signatures[signature_name]
-    request = _envelope(body)
-    given = [tensor.name for tensor in request.inputs]
-    if sorted(given) != sorted(signature.inputs):
-        raise InvalidRequest(f"the inputs are {jsontensor.quoted(given)}; expected {', '.join(signature.inputs)}")
-    arrays = {tensor.name: _array(tensor, signature.inputs[tensor.name]) for tensor in request.inputs}
+    length = _json_length(headers, len(body))
+    if not length and body:
+        return _decode_raw(body, signatures)
+    request = parse(body if length == len(body) else body[:length])
+    parameters = request.parameters or Parameters()
+    name, signature = _signature(parameters.signature_name, signatures)
+    arrays = _arrays(request.inputs, signature, memoryview(body)[length:])
     if signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
-    timeout = request.parameters.timeout if request.parameters else 0
-    seconds = timeout / 1e6 if timeout else math.inf
-    return Call(signature_name, arrays, outputs=_wanted(request, signature), seconds=seconds, id=request.id or "")
-
-
-def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
-    """Return {"model_name", "model_version", "id"?, "outputs": [{"name", "shape", "datatype", "data": flat}, …]}."""
-    names = reply.outputs if call.outputs is None else call.outputs
-    answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
-    if call.id:
-        answer["id"] = call.id
-    arrays = {name: reply.outputs[name] for name in names}
-    plain = all(jsontensor.is_plain(array) for array in arrays.values())
-    answer["outputs"] = [
-        {
-            "name": name,
-            "shape": list(array.shape),
-            "datatype": _DATATYPES[array.dtype],
-            "data": array.ravel() if plain else jsontensor.plain(array.ravel()),
-        }
-        for name, array in arrays.items()
-    ]
-    return jsontensor.dump(answer) if plain else json.dumps(answer).encode(), http.JSON
-
-
-def encode_server(name: str, version: str) -> bytes:
-    """Return the server's metadata."""
-    return jsontensor.dump({"name": name, "version": version, "extensions": []})
-
-
-def encode_live() -> bytes:
-    """Return the answer of a server that lives."""
-    return jsontensor.dump({"live": True})
-
-
-def encode_ready(*, ready: bool, model: str = "") -> bytes:
-    """Return whether the server is ready, or the model named."""
-    return jsontensor.dump(({"name": model} if model else {}) | {"ready": ready})
-
-
-def encode_model(name: str, versions: list[str], signatures: Signatures) -> bytes:
-    """Return the model's metadata: inputs and outputs of the signature that `decode` calls."""
-    signature = signatures.get(DEFAULT_SIGNATURE) or signatures[min(signatures)]
-    return jsontensor.dump(
-        {
-            "name": name,
-            "versions": versions,
-            "platform": PLATFORM,
-            "inputs": _metadata(signature.inputs),
-            "outputs": _metadata(signature.outputs),
-        }
+    outputs, in_binary = _wanted(request.outputs or [], signature, in_binary=parameters.binary_data_output)
+    return Call(
+        name,
+        arrays,
+        outputs=outputs,
+        priority=1 if parameters.priority == 1 else 0,
+        seconds=parameters.timeout / 1e6 if parameters.timeout else math.inf,
+        id=request.id or "",
+        binary=in_binary,
     )
 
 
-def _envelope(body: bytes) -> _Infer[Any]:
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _infer.decode(body)
-    try:
-        return msgspec.convert(jsontensor.loads(body), _Infer[Any])  # takes a NaN, or says what is wrong
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"not an infer request: {error}") from None
+def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
+    """Return the answer, in the form of a request: bytes of tensors follow the JSON, whose length a header tells then.
+
+    {"model_name", "model_version", "id"?, "outputs": [{"name", "shape", "datatype", "data": flat}, …]}
+    """
+    answer: dict[str, Any] = {"model_name": reply.model, "model_version": reply.version}
+    if call.id:
+        answer["id"] = call.id
+    arrays = {name: reply.outputs[name] for name in (reply.outputs if call.outputs is None else call.outputs)}
+    blocks: list[bytes | memoryview] = []
+    answer["outputs"] = []
+    for name, array in arrays.items():
+        output: dict[str, Any] = {"name": name, "shape": list(array.shape), "datatype": _DATATYPES[array.dtype]}
+        if name in call.binary:
+            blocks.append(binary.write(array))
+            output["parameters"] = {"binary_data_size": len(blocks[-1])}
+        else:
+            output["data"] = jsontensor.written(array.ravel())
+        answer["outputs"].append(output)
+    head = jsontensor.dump(answer)
+    if not blocks:
+        return head, http.JSON
+    return b"".join([head, *blocks]), {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(head))}
 
 
-def _array(tensor: _Input[Any], spec: TensorSpec) -> Array:
-    try:
-        array = _shaped(_values(tensor, spec.element), tensor.shape)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
-    return jsontensor.fit(tensor.name, array, spec)
+def _json_length(headers: Mapping[str, str], size: int) -> int:
+    """Return how many of the body's bytes are JSON: all, unless the header says something else."""
+    text = headers.get(JSON_LENGTH.lower())
+    if text is None:
+        return size
+    if not _INTEGER.fullmatch(text):
+        raise InvalidRequest(f"Unable to parse {JSON_LENGTH}, got: {text[:64]}")
+    if not 0 <= int(text) <= size:
+        raise InvalidRequest(f"inference header size should be in range (0, {size}), got: {int(text)}")
+    return int(text)
 
 
-def _shaped(array: Array, shape: list[int]) -> Array:
-    """Return the array in the shape declared, if that is the one it has or it is a flat one of as many elements."""
+def _decode_raw(body: bytes, signatures: Signatures) -> Call:
+    """Return the call of a body that is one tensor and nothing else, answered in binary.
+
+    It has the shape of the signature, whose one free size is what the bytes make it; if there are two and the first is
+    the batch's, that is 1. A string stands alone, as it is.
+    """
+    name, signature = _signature(None, signatures)
+    if len(signature.inputs) != 1:
+        raise InvalidRequest(f"a body without JSON is one input; there are {', '.join(signature.inputs)}")
+    ((key, spec),) = signature.inputs.items()
+    free = [axis for axis, size in enumerate(spec.shape or ()) if size is None]
+    if spec.shape is None or len(free) > 1 + signature.batches:
+        raise InvalidRequest(f"a body without JSON leaves one size open; input {key!r} has {jsontensor.shape_of(spec)}")
+    shape = [1 if size is None else size for size in spec.shape]
+    data = len(body).to_bytes(4, "little") + body if spec.element.is_string else body
+    if free and not spec.element.is_string:
+        shape[free[-1]] = len(body) // (spec.element.numpy.itemsize * math.prod(shape) or 1)
+    array = binary.read(memoryview(data), spec.element, shape)
+    return Call(name, {key: jsontensor.fit(key, array, spec)}, binary=frozenset(signature.outputs))
+
+
+def _signature(wanted: str | None, signatures: Signatures) -> tuple[str, Signature]:
+    """Return the signature of that name; without one `serving_default`, or else the first."""
+    name = wanted or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else min(signatures))
+    if name not in signatures:
+        raise InvalidRequest(f'Serving signature name: "{name[:256]}" not found in signature def')
+    return name, signatures[name]
+
+
+def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview) -> dict[str, Array]:
+    """Return the inputs by name; the data of those in binary is `rest`, all of it."""
+    given = [tensor.name for tensor in inputs]
+    if sorted(given) != sorted(signature.inputs):
+        raise InvalidRequest(f"the inputs are {jsontensor.quoted(given)}; expected {', '.join(signature.inputs)}")
+    arrays: dict[str, Array] = {}
+    for tensor in inputs:
+        spec = signature.inputs[tensor.name]
+        size = tensor.parameters.binary_data_size if tensor.parameters else None
+        try:
+            array = _array(tensor, spec.element, size, rest)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
+        arrays[tensor.name] = jsontensor.fit(tensor.name, array, spec)
+        rest = rest[size or 0 :]
+    if rest:
+        raise InvalidRequest(f"{len(rest)} bytes of binary data follow the last input's")
+    return arrays
+
+
+def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: memoryview) -> Array:
+    """Return one input; its data is in the JSON, or the first `size` bytes of `rest`."""
+    if tensor.parameters and tensor.parameters.shared_memory_region is not None:
+        raise InvalidRequest("shared memory is not supported: send the data")
+    if tensor.datatype != element.oip:
+        raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
+    _check_shape(tensor.shape)
+    if size is None:
+        return _filled(_values(tensor, element), tensor.shape)
+    if tensor.data is not ABSENT:
+        raise InvalidRequest("it has both data and binary_data_size")
+    if size > len(rest):
+        raise InvalidRequest(f"binary_data_size is {size}, but {len(rest)} bytes of binary data are left")
+    return binary.read(rest[:size], element, tensor.shape)
+
+
+def _check_shape(shape: list[int]) -> None:
+    """Refuse a shape that no data can have, before anybody computes with it."""
     if len(shape) > jsontensor.MAX_RANK:
         fault = f"more than {jsontensor.MAX_RANK} dimensions are in the shape"
     elif any(size < 0 for size in shape):
         fault = "a size is negative in the shape"
-    elif array.ndim != 1 and list(array.shape) != shape:
-        fault = f"data has shape {list(array.shape)}, but says"
-    elif array.size != math.prod(shape):
-        fault = f"{array.size} elements do not fill the shape"
-    elif not array.size and math.prod(size or 1 for size in shape) > _EMPTY:
-        fault = "without elements, this is too large a shape:"
+    elif math.prod(size or 1 for size in shape) > (_EMPTY if 0 in shape else 2**63):
+        fault = "too large is the shape"
     else:
-        return array.reshape(shape)
+        return
     raise InvalidRequest(f"{fault} {jsontensor.quoted(shape)}")
 
 
-def _values(tensor: _Input[Any], element: ElementType) -> Array:
+def _filled(array: Array, shape: list[int]) -> Array:
+    """Return the array in the shape declared, if that is the one it has or it is a flat one of as many elements."""
+    if array.ndim != 1 and list(array.shape) != shape:
+        raise InvalidRequest(f"data has shape {list(array.shape)}, but says {jsontensor.quoted(shape)}")
+    if array.size != math.prod(shape):
+        raise InvalidRequest(f"{array.size} elements do not fill the shape {jsontensor.quoted(shape)}")
+    return array.reshape(shape)
+
+
+def _values(tensor: Input[Any], element: ElementType) -> Array:
     """Return the data as it is nested; most is flat, and plain."""
-    if tensor.datatype != element.oip:
-        raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
-    if tensor.datatype == "FP16":
-        raise InvalidRequest("FP16 cannot be sent in JSON")
+    if tensor.data is ABSENT:
+        raise InvalidRequest("it has neither data nor binary_data_size")
     if not isinstance(tensor.data, msgspec.Raw):
         return jsontensor.build(tensor.data, element)
     for rank in (1, len(tensor.shape)):
@@ -186,15 +203,20 @@ def _values(tensor: _Input[Any], element: ElementType) -> Array:
     return jsontensor.build(jsontensor.loads(bytes(tensor.data)), element)
 
 
-def _wanted(request: _Infer[Any], signature: Signature) -> tuple[str, ...] | None:
-    names = tuple(output.name for output in request.outputs or ())
-    for name in names:
-        if name not in signature.outputs:
-            raise InvalidRequest(f"no output {name[:256]!r}; the outputs are {', '.join(signature.outputs)}")
-    return names or None
-
-
-def _metadata(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "datatype": spec.element.oip, "shape": jsontensor.shape_of(spec)} for name, spec in specs.items()
-    ]
+def _wanted(
+    outputs: list[Output], signature: Signature, *, in_binary: bool
+) -> tuple[tuple[str, ...] | None, frozenset[str]]:
+    """Return the outputs asked for, None for all, and those to be answered in binary; by default `in_binary`."""
+    forms = dict.fromkeys(signature.outputs, in_binary)
+    for output in outputs:
+        if output.name not in signature.outputs:
+            raise InvalidRequest(f"no output {output.name[:256]!r}; the outputs are {', '.join(signature.outputs)}")
+        parameters = output.parameters or OutputParameters()
+        if parameters.classification is not None:
+            raise InvalidRequest(f"output {output.name!r}: classification is not supported")
+        if parameters.shared_memory_region is not None:
+            raise InvalidRequest(f"output {output.name!r}: shared memory is not supported")
+        if parameters.binary_data is not None:
+            forms[output.name] = parameters.binary_data
+    names = tuple(output.name for output in outputs)
+    return names or None, frozenset(name for name, form in forms.items() if form)

@@ -147,8 +147,8 @@ FORMS: Final = [
     Form("tfserving named rows", tfserving, _named_rows, _read_rows, by_row=True),
     Form("tfserving column", tfserving, _column, _read_columns, bare=True),
     Form("tfserving named columns", tfserving, _named_columns, _read_columns),
-    Form("oip flat", oip, lambda inputs: _oip(inputs, flat=True), _read_oip, lacks="float16"),
-    Form("oip nested", oip, lambda inputs: _oip(inputs, flat=False), _read_oip, lacks="float16"),
+    Form("oip flat", oip, lambda inputs: _oip(inputs, flat=True), _read_oip),
+    Form("oip nested", oip, lambda inputs: _oip(inputs, flat=False), _read_oip),
 ]
 
 

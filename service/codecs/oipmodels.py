@@ -1,0 +1,120 @@
+"""The Open Inference Protocol v2: what it tells of the server and of its models.
+
+Sources: the protocol's specification/protocol/inference_rest.md (open-inference-protocol on GitHub), and of Triton's
+docs/protocol extension_model_repository.md (the index) and extension_model_configuration.md.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from service.codecs import jsontensor
+from service.errors import InvalidRequest
+from service.types import DEFAULT_SIGNATURE, Signature, Signatures, TensorSpec, VersionState
+
+_PLATFORM: Final = "tensorflow_savedmodel"
+#: By Triton's names. `schedule_policy` stands for the parameters `timeout` and `priority`.
+_EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy")
+
+#: Triton's words by TensorFlow Serving's.
+_STATES: Final = {"START": "LOADING", "LOADING": "LOADING", "AVAILABLE": "READY", "UNLOADING": "UNLOADING"}
+
+
+class _Index(msgspec.Struct):
+    ready: bool = False
+
+
+_index: Final = msgspec.json.Decoder(_Index)
+
+
+def encode_server(name: str, version: str) -> bytes:
+    """Return the server's metadata."""
+    return jsontensor.dump({"name": name, "version": version, "extensions": _EXTENSIONS})
+
+
+def encode_live() -> bytes:
+    """Return the answer of a server that lives."""
+    return jsontensor.dump({"live": True})
+
+
+def encode_ready(*, ready: bool, model: str = "") -> bytes:
+    """Return whether the server is ready, or the model named."""
+    return jsontensor.dump(({"name": model} if model else {}) | {"ready": ready})
+
+
+def encode_model(name: str, versions: list[str], signatures: Signatures) -> bytes:
+    """Return the model's metadata: inputs and outputs of the signature that is called where none is named."""
+    signature = _default(signatures)
+    return jsontensor.dump(
+        {
+            "name": name,
+            "versions": versions,
+            "platform": _PLATFORM,
+            "inputs": _metadata(signature.inputs),
+            "outputs": _metadata(signature.outputs),
+        }
+    )
+
+
+def encode_config(name: str, max_rows: int, signatures: Signatures) -> bytes:
+    """Return as much of Triton's model configuration as its clients read.
+
+    Sizes are without the batch's if requests may share one, of at most `max_rows` rows; if not, that is told as 0.
+    """
+    signature = _default(signatures)
+    return jsontensor.dump(
+        {
+            "name": name,
+            "platform": _PLATFORM,
+            "backend": "tensorflow",
+            "max_batch_size": max_rows if signature.batches else 0,
+            "input": _config(signature.inputs, batches=signature.batches),
+            "output": _config(signature.outputs, batches=signature.batches),
+        }
+        | ({"dynamic_batching": {}} if signature.batches else {})
+    )
+
+
+def decode_index(body: bytes) -> bool:
+    """Return whether only the models that are ready are asked for: {"ready"?: bool}. Raises InvalidRequest."""
+    try:
+        return _index.decode(body).ready if body.strip() else False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"not an index request: {error}") from None
+
+
+def encode_index(states: Iterable[VersionState]) -> bytes:
+    """Return the repository's index: every version of every model, in Triton's words."""
+    return jsontensor.dump(
+        [
+            {
+                "name": state.model,
+                "version": state.version,
+                "state": _STATES.get(state.state, "UNAVAILABLE"),
+                "reason": state.reason,
+            }
+            for state in states
+        ]
+    )
+
+
+def _default(signatures: Signatures) -> Signature:
+    return signatures.get(DEFAULT_SIGNATURE) or signatures[min(signatures)]
+
+
+def _metadata(specs: Mapping[str, TensorSpec]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "datatype": spec.element.oip, "shape": jsontensor.shape_of(spec)} for name, spec in specs.items()
+    ]
+
+
+def _config(specs: Mapping[str, TensorSpec], *, batches: bool) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "data_type": f"TYPE_{'STRING' if spec.element.is_string else spec.element.oip}",
+            "dims": jsontensor.shape_of(spec)[batches:],
+        }
+        for name, spec in specs.items()
+    ]
