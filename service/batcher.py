@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from service.errors import Overloaded, TooLarge
 from service.metrics import ModelMetrics
+from service.stages import note
 from service.types import Call, Runner, Tensors
 from service.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
 
@@ -73,6 +74,7 @@ class Batcher:
         finally:
             for part in parts:
                 self._withdraw(part)
+                _note(part)
 
     @property
     def most_rows(self) -> int:
@@ -125,7 +127,9 @@ class Batcher:
         self._running = self._next_batch()
         if self._running:
             self._running_since = self._clock()
+            rows = sum(part.rows for part in self._running)
             for part in self._running:
+                part.begun, part.batch_rows = self._running_since, rows
                 self._metrics.queue_seconds.observe(self._running_since - part.since)
             self._worker.compute(self._running)
 
@@ -157,10 +161,19 @@ class Batcher:
         self._running = ()
         for run in runs:
             self._metrics.computed(run.rows, run.seconds)
+        ended = self._clock()
         for part, result in zip(batch, results, strict=True):
+            part.ended = ended
             if not part.answer.done():
                 part.answer.set_result(result)
         self._start_soon()
+
+
+def _note(part: Part) -> None:
+    """Tell how long the part waited and was computed, as far as it got."""
+    note("queue", part.since, part.begun)
+    if part.begun is not None:
+        note("model", part.begun, part.ended, {"batch_rows": part.batch_rows})
 
 
 def _outputs(result: Result) -> Tensors:

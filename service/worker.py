@@ -50,6 +50,10 @@ class Part:
     since: float
     deadline: float
     answer: "asyncio.Future[Result]"
+    #: When its batch was begun and ended, and of how many rows that was.
+    begun: float | None = None
+    ended: float | None = None
+    batch_rows: int = 0
 
     def is_wanted(self, now: float) -> bool:
         """Tell whether somebody still waits for the answer, and in time."""
