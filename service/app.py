@@ -44,28 +44,16 @@ class Pod:
         self.draining = False
         self._settings, self._done = settings, done
         metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
-        self.tokens = Tokens(settings.tokens_file)
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
-        self._models = Models(
-            settings.model_paths(),
-            load or _load,
-            metrics,
-            Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching),
-        )
+        self._models = models(settings, metrics, load or _load)
         health = routes.Health(live=self._not_live, ready=self._not_ready)
         door = Admission(
             routes.api(self._models, health, version, self._lifespan),
-            limits=Limits(
-                body_bytes=settings.max_body_bytes,
-                binary_bytes=settings.max_binary_bytes,
-                inflight_bytes=settings.max_inflight_bytes,
-                inflight=settings.max_inflight,
-                seconds=settings.request_timeout,
-            ),
+            limits=_limits(settings),
             metrics=metrics,
-            authorize=self.tokens.authorize,
+            authorize=Tokens(settings.tokens_file).authorize,
             find=routes.find,
             respond=routes.respond,
         )
@@ -77,22 +65,25 @@ class Pod:
         """Load beside serving: what is not loaded yet is answered with 503."""
         # Decoding needs several times the bytes of a body, and threads beyond the interpreter's lock gain nothing.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2, "codec"))
-        loading = asyncio.create_task(self._models.load())
-        loading.add_done_callback(self._loaded)
+        models = asyncio.create_task(self._load_and_watch())
         try:
             yield
         finally:
-            loading.cancel()
+            models.cancel()
             self._models.close()
             self._gpu.stop()
 
-    def _loaded(self, loading: "asyncio.Task[None]") -> None:
-        if loading.cancelled():
+    async def _load_and_watch(self) -> None:
+        """Load all models, tell of it, and from then on keep up with what is new in their folders."""
+        try:
+            await self._models.load()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the program is told
+            self._done(error)
             return
-        error = loading.exception()
-        if error is None:
-            self._gpu.start()  # not before: an idle GPU of a pod that loads says nothing about the load
-        self._done(error)
+        self._gpu.start()  # not before: an idle GPU of a pod that loads says nothing about the load
+        self._done(None)
+        if self._settings.reload_interval:
+            await self._models.watch(self._settings.reload_interval)
 
     def _not_ready(self) -> str | None:
         if self.draining:
@@ -105,5 +96,21 @@ class Pod:
         return f"a model has computed one batch for {stuck:.0f} s" if hangs else None
 
 
-def _load(folder: Path) -> Runner:
-    return TensorFlowRunner(folder, cpus.available())
+def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
+    """Return what is to be served, not loaded yet."""
+    batching = Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching)
+    return Models(settings.model_paths(), load, metrics, batching)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_bytes=settings.max_body_bytes,
+        binary_bytes=settings.max_binary_bytes,
+        inflight_bytes=settings.max_inflight_bytes,
+        inflight=settings.max_inflight,
+        seconds=settings.request_timeout,
+    )
+
+
+def _load(path: Path) -> Runner:
+    return TensorFlowRunner(path, cpus.available())
