@@ -65,6 +65,7 @@ ALLOWED: Final = {
 #: Who alone may import a package of others.
 OWNERS: Final = {
     "tensorflow": ["runners.*"],
+    "ai_edge_litert": ["runners.litert"],
     "pynvml": ["gpu"],
     "opentelemetry": ["tracing"],
     "uvicorn": ["server", "connections", "connection", "adapter.protocol"],
