@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from service.batcher import Batching
 from service.gpu import GpuReadings
 from service.metrics import Metrics
 from service.models import Load, Models
+from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
 from service.tokens import Tokens
@@ -113,4 +115,12 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _load(path: Path) -> Runner:
-    return TensorFlowRunner(path, cpus.available())
+    """Make a runner of a SavedModel's folder, or of a .keras or .tflite file.
+
+    A `model.tflite` beside a SavedModel (TensorFlow Serving's name for it) is for pods without TensorFlow.
+    """
+    lite = path / "model.tflite"
+    if lite.is_file() and not find_spec("tensorflow"):
+        path = lite
+    runner = LiteRtRunner if path.suffix == ".tflite" else TensorFlowRunner
+    return runner(path, cpus.available())
