@@ -98,12 +98,7 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
 
 
 def _collect_less() -> None:
-    """Have the garbage collector leave alone what stays, TensorFlow above all, and look less often at what comes.
-
-    It would look at everything again and again while a large body, which is many lists, is decoded.
-    """
-    gc.collect()
-    gc.freeze()
+    """Have the garbage collector look less often at what comes: a large body, while it is decoded, is many lists."""
     gc.set_threshold(50_000, 10, 100)
 
 

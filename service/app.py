@@ -101,7 +101,7 @@ class Pod:
 def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
     """Return what is to be served, not loaded yet."""
     batching = Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching)
-    return Models(settings.model_paths(), load, metrics, batching)
+    return Models(settings.model_paths(), load, metrics, batching, settings.labels())
 
 
 def _limits(settings: Settings) -> Limits:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -15,6 +16,8 @@ REASONS: Final = (
     *("unauthenticated", "permission_denied", "too_large", "overloaded", "not_ready"),
     *("incomplete", "deadline", "client_gone"),
 )
+#: What became of a version that was to be loaded.
+LOADS: Final = ("ok", "failed")
 #: Routes that do no inference share one label value.
 OTHER: Final = "other"
 
@@ -65,12 +68,14 @@ class Window:
 
 
 class ModelMetrics:
-    """What one model's batcher reports."""
+    """What is reported of one model, by its batchers and by what loads it."""
 
     def __init__(self, metrics: "Metrics", name: str, clock: Callable[[], float]) -> None:
         self.queue_seconds = metrics.queue_seconds.labels(name)
         self.batch_rows = metrics.batch_rows.labels(name)
         self.seconds = metrics.model_seconds.labels(name)
+        self.loads = {result: metrics.model_loads.labels(name, result) for result in LOADS}
+        self.version = metrics.model_version.labels(name)
         self._busy = Window(clock)
 
     def computed(self, rows: int, seconds: float) -> None:
@@ -106,6 +111,13 @@ class Metrics(Collector):
         self.queue_seconds = histogram("tfpod_queue_seconds", "Rows' wait for the model.", "model", _SECONDS)
         self.model_seconds = histogram("tfpod_model_seconds", "Computing one batch.", "model", _SECONDS)
         self.batch_rows = histogram("tfpod_batch_rows", "Rows of one batch.", "model", _ROWS)
+        self.model_loads = counter("tfpod_model_loads_total", "Versions that were to be loaded.", "model", "result")
+        self.model_version = prometheus_client.Gauge(
+            "tfpod_model_version",
+            "The newest version that is served; 0 before the first.",
+            ("model",),
+            registry=registry,
+        )
         routes = (*routes, OTHER)
         self._requests = {route: requests.labels(route) for route in routes if route != OTHER}
         self._rejected = {reason: rejected.labels(reason) for reason in REASONS}

@@ -52,11 +52,12 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        model, headers = handlers.served(scope), Headers(scope=scope)  # 404 503
-        body, begun = (await receive())["body"], time.monotonic()
-        call = await aside(len(body), self.codec.decode, body, headers, model.signatures)  # 400
-        note("decode", begun)
-        outputs = await model.batcher.submit(call, min(scope["state"]["deadline"], time.monotonic() + call.seconds))
+        with handlers.served(scope) as model:  # 404 503
+            headers = Headers(scope=scope)
+            body, begun = (await receive())["body"], time.monotonic()
+            call = await aside(len(body), self.codec.decode, body, headers, model.signatures)  # 400
+            note("decode", begun)
+            outputs = await model.batcher.submit(call, min(scope["state"]["deadline"], time.monotonic() + call.seconds))
         reply = Reply(outputs, model.name, model.version)  # before: 413 429 500 504
         size, begun = sum(array.nbytes for array in outputs.values()), time.monotonic()
         body, answer = await aside(size, self._encode, call, reply, headers.get("accept-encoding", ""))

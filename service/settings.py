@@ -11,13 +11,14 @@ from msgspec import Meta
 Positive = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
-Drain = Annotated[float, Meta(ge=0, le=3600)]
+Pause = Annotated[float, Meta(ge=0, le=3600)]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "models"
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LABEL = re.compile(rf"({_MODEL_NAME.pattern})/({_MODEL_NAME.pattern})=([0-9]{{1,18}})")
 
 
 class SettingsError(ValueError):
@@ -31,7 +32,9 @@ class SettingsError(ValueError):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The pod's settings, each with what `--help` says of it. Times are seconds, sizes bytes."""
 
-    models: Annotated[str, "NAME=FOLDER,…: what is served, else the bundled models"] = ""
+    models: Annotated[str, "NAME=PATH,…: what is served, else the bundled models"] = ""
+    version_labels: Annotated[str, "MODEL/LABEL=VERSION,…: other names of versions, served besides the newest"] = ""
+    reload_interval: Annotated[Pause, "seconds between looks for new versions; 0: no looks"] = 1.0
     host: Annotated[str, "the address to listen at, else all, of IPv4 and IPv6"] = ""
     port: Annotated[Port, "of the API; 0: the system chooses one"] = 8000
     admin_port: Annotated[Port, "of metrics and probes; 0: the system chooses one"] = 9000
@@ -44,8 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[Positive, "of clients; beyond it idle ones are closed"] = 4096
     header_timeout: Annotated[Seconds, "seconds for a request's head, and for the first byte of a connection"] = 10.0
     keep_alive: Annotated[Seconds, "seconds between requests; longer than proxies in front keep a connection"] = 3900.0
-    drain_delay: Annotated[Drain, "seconds from SIGTERM in which new connections are still accepted"] = 5.0
-    drain_timeout: Annotated[Drain, "seconds from there in which what is in flight is finished"] = 30.0
+    drain_delay: Annotated[Pause, "seconds from SIGTERM in which new connections are still accepted"] = 5.0
+    drain_timeout: Annotated[Pause, "seconds from there in which what is in flight is finished"] = 30.0
     batching: Annotated[bool, "callers share batches; not for models in which rows affect each other"] = True
     max_batch_rows: Annotated[Positive, "that are computed together"] = 64
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
@@ -59,6 +62,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return {path.name: path for path in sorted(_BUNDLED.iterdir()) if any(path.glob("*/saved_model.pb"))}
         return {name: Path(path) for name, _, path in _entries(self.models)}
 
+    def labels(self) -> dict[str, dict[str, int]]:
+        """Return the version of each label of each model: what `version_labels` says."""
+        found: dict[str, dict[str, int]] = {}
+        for entry in self._label_entries():
+            if match := _LABEL.fullmatch(entry):
+                found.setdefault(match[1], {})[match[2]] = int(match[3])
+        return found
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong with it) for what a field's type cannot say."""
         entries = _entries(self.models)
@@ -68,6 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         names = [name for name, _, _ in entries if name]
         for name in sorted({name for name in names if names.count(name) > 1}):
             yield "models", f"{name!r} is named twice"
+        yield from self._label_faults()
         if self.port == self.admin_port != 0:
             yield "admin_port", f"{self.admin_port} is the API's port already"
         longest = max(self.max_body_bytes, self.max_binary_bytes)
@@ -75,6 +87,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {longest}"
         if self.max_batch_rows > self.max_queue_rows:
             yield "max_queue_rows", f"{self.max_queue_rows} is less than one batch of {self.max_batch_rows}"
+
+    def _label_entries(self) -> list[str]:
+        return [entry.strip() for entry in self.version_labels.split(",")] if self.version_labels else []
+
+    def _label_faults(self) -> Iterator[tuple[str, str]]:
+        seen = set()
+        for entry in self._label_entries():
+            match, label = _LABEL.fullmatch(entry), entry.partition("=")[0]
+            if not match:
+                yield "version_labels", f"expected MODEL/LABEL=VERSION, got {entry!r}"
+            elif match[1] not in self.model_paths():
+                yield "version_labels", f"{entry!r} is about no model that is served"
+            elif label in seen:
+                yield "version_labels", f"{label!r} is named twice"
+            seen.add(label)
 
 
 def read(cls: type[S], given: Mapping[str, str], prefix: str) -> S:

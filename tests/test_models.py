@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from service.errors import NotFound, NotReady
 from service.models import Load, ModelError
-from service.types import Array, Call, Signature, Tensors, TensorSpec
+from service.types import Array, Call, Signature, Tensors, TensorSpec, VersionState
 from tests.alone import alone
 from tests.echo import FLOAT, STRING, Echo, Loader, loading, models, saved, until
 
@@ -74,8 +74,8 @@ def stopped(_: Path) -> Any:
     [
         ("missing", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
         ("file", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
-        ("empty", Echo, "model 'm' at {}: FileNotFoundError: neither a SavedModel nor a folder of numbered versions"),
-        ("half", Echo, "model 'm' at {}: FileNotFoundError: version 3 has no saved_model.pb: it is not complete"),
+        ("empty", Echo, "model 'm' at {}: FileNotFoundError: neither a model nor a folder of numbered versions"),
+        ("half", Echo, "model 'm' at {}: version 3 has neither saved_model.pb nor model.keras: it is not complete"),
         ("bare", broken, "model 'm' at {}: OSError: Cannot parse file line 2 xxx"),
         ("bare", stopped, "model 'm' at {}: SystemExit: 3"),
     ],
@@ -85,7 +85,7 @@ async def test_a_model_that_cannot_be_served_is_named_with_path_and_cause_in_one
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty" / "v1").mkdir(parents=True)
-    saved(tmp_path, "bare", "half/2")
+    saved(tmp_path, "bare")
     (tmp_path / "half" / "3" / "variables").mkdir(parents=True)
     with models(load, m=tmp_path / path) as made:
         with pytest.raises(ModelError) as caught:
@@ -116,28 +116,34 @@ async def test_ready_is_told_only_once_all_are_and_each_is_served_as_soon_as_it_
             with pytest.raises(NotReady, match="model 'b' is being loaded") as caught:
                 made.get("b")
             assert caught.value.retry_after == 5
-            assert (made.state("a"), made.state("b")) == (("1", "AVAILABLE"), ("7", "LOADING"))
+            assert made.index() == [VersionState("a", "1", "AVAILABLE"), VersionState("b", "7", "LOADING")]
             loader.go()
             await task
         assert made.ready
-        assert made.state("b", 7) == ("7", "AVAILABLE")
+        assert made.states("b", 7) == [VersionState("b", "7", "AVAILABLE")]
+        assert made.states("b")[0].ready
 
 
 async def test_what_is_not_served_is_not_found_as_tensorflow_serving_words_it(tmp_path: Path) -> None:
     loader = Loader()
     with models(loader, m=saved(tmp_path, "2", "10")) as made:
-        assert made.state("m", 3) == ("3", "LOADING")  # nobody has looked yet
+        with pytest.raises(NotReady):
+            made.get("m", 3)  # nobody has looked yet
         async with loading(made) as task:
             await until(lambda: loader.begun)
-            with pytest.raises(NotFound, match=r"^Servable not found for request: Specific\(m, 2\)$"):
-                made.state("m", 2)
+            with pytest.raises(NotReady):
+                made.get("m", 2)  # for it may come to that
+            assert [(state.version, state.state) for state in made.states("m")] == [("10", "LOADING"), ("2", "START")]
             loader.go()
             await task
-        for look in (made.get, made.state):
-            with pytest.raises(NotFound, match=r"^Servable not found for request: Latest\(x\)$"):
-                look("x")
-            with pytest.raises(NotFound, match=r"^Servable not found for request: Specific\(m, 2\)$"):
-                look("m", 2)
+        for name, version, text in (("x", None, "Latest(x)"), ("x", 7, "Specific(x, 7)"), ("m", 2, "Specific(m, 2)")):
+            with pytest.raises(NotFound) as caught:
+                made.get(name, version)
+            assert str(caught.value) == f"Servable not found for request: {text}"
+        with pytest.raises(NotFound, match=r"^Could not find any versions of model x$"):
+            made.states("x")
+        with pytest.raises(NotFound, match=r"^Could not find version 2 of model m$"):
+            made.states("m", 2)
 
 
 async def test_every_signature_is_warmed_by_one_row_and_a_full_batch_of_zeros(tmp_path: Path) -> None:
