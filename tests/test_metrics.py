@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import OTHER, REASONS, WINDOW, Metrics, ModelMetrics, Window
+from service.metrics import LOADS, OTHER, REASONS, WINDOW, Metrics, ModelMetrics, Window
 
 #: The names that dashboards, autoscalers and outside tests use, with their types.
 NAMES = {
@@ -19,11 +19,14 @@ NAMES = {
     "tfpod_queue_seconds": "histogram",
     "tfpod_batch_rows": "histogram",
     "tfpod_model_seconds": "histogram",
+    "tfpod_model_loads_total": "counter",
+    "tfpod_model_version": "gauge",
     "tfpod_model_busy_percent": "gauge",
     "tfpod_gpu_utilization_percent": "gauge",
     "tfpod_gpu_memory_used_bytes": "gauge",
 }
-GAUGES = sorted(name for name, kind in NAMES.items() if kind == "gauge" and name != "tfpod_requests_per_second")
+OWN = {"tfpod_requests_per_second", "tfpod_model_version"}  # needs nobody to be asked
+GAUGES = sorted(name for name, kind in NAMES.items() if kind == "gauge" and name not in OWN)
 
 
 class Clock:
@@ -72,6 +75,8 @@ def test_every_label_value_is_there_before_anything_happens(metrics: Metrics) ->
         for status in (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 501, 503, 504):
             metrics.answered(route, status, 0.1)
     metrics.model("m").computed(1, 0.1)
+    for result in LOADS:
+        metrics.model("m").loads[result].inc()
     after = samples(metrics)
     assert list(before) == list(after)
     counted = [name for name in after if "_total{" in name and f'code="{OTHER}"' not in name]
