@@ -40,6 +40,7 @@ ALLOWED: Final = {
     "codecs.*": [*LEAVES, "codecs.http", "codecs.jsontensor", "codecs.numeric"],
     "runners.tensorflow": [*LEAVES, "runners.formats", "runners.recorded"],
     "runners.*": LEAVES,
+    "speech.*": LEAVES,
     "gpu": LEAVES,
     "worker": LEAVES,
     "server": LEAVES,

@@ -1,0 +1,1 @@
+"""Speech: scores in, text out; what a speech model needs besides its runner."""

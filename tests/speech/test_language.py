@@ -1,0 +1,103 @@
+"""Syllables are written in the words that are likeliest, those before them considered."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.speech.language import LONGEST, Language, Word, packed
+
+BASES = ["bei", "hao", "jing", "ma", "ni", "shi", "hm"]
+#: Each word with its syllables and its share of all words.
+WORDS = [
+    ("你", "ni3", 0.2),
+    ("泥", "ni2", 0.001),
+    ("好", "hao3", 0.1),
+    ("号", "hao4", 0.1),
+    ("你好", "ni3 hao3", 0.05),
+    ("吗", "ma5", 0.05),
+    ("妈", "ma1", 0.06),
+    ("马", "ma3", 0.04),
+    ("是", "shi4", 0.2),
+    ("事", "shi4", 0.1),
+    ("北", "bei3", 0.01),
+    ("京", "jing1", 0.01),
+    ("北京", "bei3 jing1", 0.01),
+]
+#: 事 is what follows 好, however rare it is; and 妈 begins a sentence.
+PAIRS = [("好", "事", 3.0), ("", "妈", 2.0), ("吗", "", 3.0)]
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
+    bases, tones, texts = (np.zeros((len(WORDS), LONGEST), kind) for kind in (np.uint64, np.uint8, np.uint16))
+    for row, (text, syllables, _) in enumerate(WORDS):
+        for place, syllable in enumerate(syllables.split()):
+            bases[row, place], tones[row, place] = BASES.index(syllable[:-1]) + 1, int(syllable[-1])
+        texts[row, : len(text)] = list(map(ord, text))
+    keys = packed(bases)
+    order = np.argsort(keys, kind="stable")
+    numbers = {WORDS[row][0]: number for number, row in enumerate(order)} | {"": len(WORDS)}
+    path = tmp_path_factory.mktemp("language") / "language.npz"
+    np.savez(
+        path,
+        syllables=np.array(BASES),
+        keys=keys[order],
+        tones=tones[order],
+        costs=np.array([-math.log(share) for _, _, share in WORDS], np.float16)[order],
+        texts=texts[order],
+        pairs=np.array([(numbers[first], numbers[second]) for first, second, _ in PAIRS], np.uint32),
+        gains=np.array([gain for _, _, gain in PAIRS], np.float16),
+    )
+    return Language(path)
+
+
+def written(language: Language, syllables: str) -> str:
+    return "".join(word.text for word in language.words(syllables.split()))
+
+
+def test_words_are_found_with_the_syllables_they_cover(language: Language) -> None:
+    assert language.words(["bei3", "jing1", "hao3"]) == [Word("北京", 0, 2), Word("好", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("syllables", "text", "why"),
+    [
+        ("ni3 hao3", "你好", "one likely word beats two"),
+        ("shi4", "是", "the more usual of two that sound the same"),
+        ("ma3 hao3", "马好", "the tone tells words apart"),
+        ("hao3 ma5", "好吗", "neutral tone"),
+        ("hao3 shi4", "好事", "the word before makes it likely"),
+        ("ma5 hao3", "妈好", "what begins a sentence, although its tone is not neutral"),
+        ("hao3 ma1", "好吗", "what ends a sentence, although its tone is neutral"),
+        ("ni2 hao3", "你好", "the tone that the word had before another changed it"),
+        ("NI3 hao", "你好", "letters of any case, and no tone"),
+        ("shi1", "是", "a tone that no word has"),
+        ("hm5 hao3", "hm5好", "a syllable without a word is written as it is"),
+        ("", "", "nothing"),
+    ],
+)
+def test_the_likeliest_words_are_written(language: Language, syllables: str, text: str, why: str) -> None:
+    assert written(language, syllables) == text, why
+
+
+@pytest.mark.parametrize("syllable", ["xyz1", "ni6", "", "ni3hao3", "你", "n" * 10_000, "3"])
+def test_what_is_no_syllable_is_named(language: Language, syllable: str) -> None:
+    with pytest.raises(ValueError, match="is no syllable of Mandarin") as error:
+        language.words(["ni3", syllable, "hao3"])
+    assert repr(syllable[:32]) in str(error.value)
+
+
+def test_the_longest_text_is_written_as_its_parts_are(language: Language) -> None:
+    assert written(language, "ni3 hao3 " * 2000) == "你好" * 2000
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "language.npz"
+    path.write_bytes(b"nothing of that kind")
+    with pytest.raises(ValueError, match="pickle"):
+        Language(path)
+    np.savez(path, keys=np.zeros(1))
+    with pytest.raises(KeyError):
+        Language(path)
