@@ -29,7 +29,7 @@ _GAUGES: Final = {
     "tfpod_inflight_requests": "Inference requests let in whose answer has not been sent.",
     "tfpod_queue_rows": "Rows that wait for a model.",
     "tfpod_model_busy_percent": "Share of the last 15 s in which the busiest model computed.",
-    "tfpod_gpu_utilization_percent": "Use of the pod's GPUs, mean of the last 15 s or what 3 s held; absent if unknown.",
+    "tfpod_gpu_utilization_percent": "Use of the pod's GPUs, mean of 15 s or what 3 s held; absent if unknown.",
     "tfpod_gpu_memory_used_bytes": "Memory used on the pod's GPUs; absent if unknown.",
 }
 
