@@ -55,11 +55,11 @@ def write(array: Array) -> bytes:
     return b"[%s]" % b",".join(parts)
 
 
+@np.errstate(over="raise")
 def as_array(values: Any, element: ElementType) -> Array:
     """Return numpy's array of nested lists. Raises InvalidRequest for a number out of range, ValueError if ragged."""
     try:
-        with np.errstate(over="raise"):
-            return np.array(values, dtype=element.numpy)
+        return np.array(values, dtype=element.numpy)
     except (OverflowError, FloatingPointError):
         raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
 
@@ -80,7 +80,7 @@ def _read_flat(text: bytes, element: ElementType, rank: int) -> Array | None:
     decoder = _decoder(element.numpy.kind, 1)
     numbers, structure = [], []
     start = 0
-    while start < len(text):
+    while start <= len(text):
         end = text.find(b",", start + STEP)
         piece = text[start : end if end >= 0 else len(text)]
         start += len(piece) + 1
