@@ -64,11 +64,8 @@ def _saved_model(tf: Any, folder: Path) -> Loaded:
         tensors = [*definition.inputs.values(), *definition.outputs.values()]
         dense = all(info.WhichOneof("encoding") == "name" and _element(info.dtype) for info in tensors)
         if dense and definition.inputs and definition.outputs:
-            signatures[name] = Signature(
-                _specs((key, info.dtype, info.tensor_shape, info.name) for key, info in definition.inputs.items()),
-                _specs((key, info.dtype, info.tensor_shape, info.name) for key, info in definition.outputs.items()),
-                definition.method_name,
-            )
+            inputs, outputs = _of_infos(definition.inputs), _of_infos(definition.outputs)
+            signatures[name] = Signature(inputs, outputs, definition.method_name)
     return Loaded(root, dict(root.signatures), signatures)
 
 
@@ -90,15 +87,11 @@ def _keras(tf: Any, path: Path) -> Loaded:
     function = tf.function(serve, autograph=False).get_concrete_function(
         *(tf.TensorSpec(tensor.shape, tensor.dtype, name) for name, tensor in zip(names, tensors, strict=True))
     )
-    inputs = list(zip(names, function.structured_input_signature[0], strict=True))
+    inputs = list(zip(names, function.inputs, strict=False))  # the variables come after them
     outputs = list(function.structured_outputs.items())
     signatures = {}
-    if all(isinstance(spec, tf.TensorSpec) and _element(spec.dtype.as_datatype_enum) for _, spec in inputs + outputs):
-        signatures[DEFAULT_SIGNATURE] = Signature(
-            _specs((key, spec.dtype.as_datatype_enum, spec.shape.as_proto(), f"{key}:0") for key, spec in inputs),
-            _specs((key, spec.dtype.as_datatype_enum, spec.shape.as_proto(), f"{key}:0") for key, spec in outputs),
-            _METHOD,
-        )
+    if all(isinstance(tensor, tf.Tensor) and _element(tensor.dtype.as_datatype_enum) for _, tensor in inputs + outputs):
+        signatures[DEFAULT_SIGNATURE] = Signature(_of_tensors(inputs), _of_tensors(outputs), _METHOD)
     return Loaded(model, {DEFAULT_SIGNATURE: lambda **given: function(*(given[name] for name in names))}, signatures)
 
 
@@ -117,10 +110,16 @@ def _element(dtype: int) -> ElementType | None:
     return _ELEMENTS.get(types_pb2.DataType.Name(dtype))
 
 
-def _specs(tensors: Iterable[tuple[str, int, Any, str]]) -> dict[str, TensorSpec]:
-    """Return the specs by name of tensors given as (name, DataType, TensorShapeProto, name in the graph)."""
-    found = {}
-    for name, dtype, shape, graph_name in sorted(tensors, key=lambda tensor: tensor[0]):
-        sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
-        found[name] = TensorSpec(_element(dtype) or _ELEMENTS["DT_STRING"], sizes, graph_name)
-    return found
+def _of_infos(infos: Mapping[str, Any]) -> dict[str, TensorSpec]:
+    """Return the specs of TensorInfos."""
+    return {key: _spec(info.dtype, info.tensor_shape, info.name) for key, info in sorted(infos.items())}
+
+
+def _of_tensors(tensors: Iterable[tuple[str, Any]]) -> dict[str, TensorSpec]:
+    """Return the specs of a graph's tensors."""
+    return {key: _spec(t.dtype.as_datatype_enum, t.shape.as_proto(), t.name) for key, t in sorted(tensors)}
+
+
+def _spec(dtype: int, shape: Any, graph_name: str) -> TensorSpec:
+    sizes = None if shape.unknown_rank else tuple(None if dim.size < 0 else dim.size for dim in shape.dim)
+    return TensorSpec(_element(dtype) or _ELEMENTS["DT_STRING"], sizes, graph_name)
