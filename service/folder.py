@@ -7,14 +7,15 @@ from typing import Final, NamedTuple
 
 _VERSION: Final = re.compile(r"[0-9]{1,18}")
 _SAVED_MODEL: Final = "saved_model.pb"
-_KERAS: Final = "model.keras"
+#: Models that are one file each, by their names in the folder of a version.
+_FILES: Final = ("model.keras", "model.tflite")
 
 #: The name, size and time of change of each file. No inode: some network file systems make them up.
 Stamp = tuple[tuple[str, int, int], ...]
 
 
 class Found(NamedTuple):
-    """A version as it lies there. `source` is a SavedModel's folder or a .keras file, or None with a word on `why`."""
+    """A version as it lies there. `source` is a SavedModel's folder or a model's file, or None with a word on `why`."""
 
     number: int
     stamp: Stamp
@@ -27,7 +28,7 @@ def versions(path: Path) -> dict[int, Path]:
 
     Raises OSError if there is none, or the folder cannot be read.
     """
-    if path.suffix == ".keras" and path.is_file():
+    if path.suffix in {".keras", ".tflite"} and path.is_file():
         return {1: path}
     if not path.is_dir():
         raise FileNotFoundError("there is no such folder")
@@ -46,7 +47,8 @@ def examine(number: int, path: Path) -> Found:
         source, stamp = _source(path), _stamp(path)
     except OSError as error:
         return Found(number, (), None, f"version {number} cannot be read: {error.strerror}")
-    why = "" if source else f"version {number} has neither {_SAVED_MODEL} nor {_KERAS}: it is not complete"
+    names = ", ".join((_SAVED_MODEL, *_FILES))
+    why = "" if source else f"version {number} has none of {names}: it is not complete"
     return Found(number, stamp, source, why)
 
 
@@ -54,7 +56,7 @@ def _source(path: Path) -> Path | None:
     """Return what is to be loaded. Its name is the last that `tf.saved_model.save` writes."""
     if path.is_file() or (path / _SAVED_MODEL).is_file():
         return path
-    return path / _KERAS if (path / _KERAS).is_file() else None
+    return next((path / name for name in _FILES if (path / name).is_file()), None)
 
 
 def _stamp(path: Path) -> Stamp:

@@ -17,6 +17,7 @@ LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "models"
+_MODEL_FILES = ("saved_model.pb", "model.tflite")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LABEL = re.compile(rf"({_MODEL_NAME.pattern})/({_MODEL_NAME.pattern})=([0-9]{{1,18}})")
 
@@ -59,7 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def model_paths(self) -> dict[str, Path]:
         """Return each served model's folder by name: what `models` says, else the bundled ones."""
         if not self.models:
-            return {path.name: path for path in sorted(_BUNDLED.iterdir()) if any(path.glob("*/saved_model.pb"))}
+            files = {file for name in _MODEL_FILES for file in _BUNDLED.glob(f"*/*/{name}")}
+            return {path.name: path for path in sorted({file.parents[1] for file in files})}
         return {name: Path(path) for name, _, path in _entries(self.models)}
 
     def labels(self) -> dict[str, dict[str, int]]:

@@ -75,7 +75,11 @@ def stopped(_: Path) -> Any:
         ("missing", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
         ("file", Echo, "model 'm' at {}: FileNotFoundError: there is no such folder"),
         ("empty", Echo, "model 'm' at {}: FileNotFoundError: neither a model nor a folder of numbered versions"),
-        ("half", Echo, "model 'm' at {}: version 3 has neither saved_model.pb nor model.keras: it is not complete"),
+        (
+            "half",
+            Echo,
+            "model 'm' at {}: version 3 has none of saved_model.pb, model.keras, model.tflite: it is not complete",
+        ),
         ("bare", broken, "model 'm' at {}: OSError: Cannot parse file line 2 xxx"),
         ("bare", stopped, "model 'm' at {}: SystemExit: 3"),
     ],

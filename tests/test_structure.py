@@ -41,6 +41,7 @@ ALLOWED: Final = {
     "runners.tensorflow": [*LEAVES, "runners.formats", "runners.recorded"],
     "runners.*": LEAVES,
     "speech.*": LEAVES,
+    "convert": [*LEAVES, "runners.*"],
     "gpu": LEAVES,
     "worker": LEAVES,
     "server": LEAVES,
@@ -70,7 +71,7 @@ ALLOWED: Final = {
 }
 #: Who alone may import a package of others.
 OWNERS: Final = {
-    "tensorflow": ["runners.*"],
+    "tensorflow": ["runners.*", "convert"],
     "ai_edge_litert": ["runners.litert"],
     "pynvml": ["gpu"],
     "opentelemetry": ["tracing"],
@@ -78,15 +79,27 @@ OWNERS: Final = {
     "httptools": ["connection", "heads"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
-    "argparse": ["__main__"],
-    "starlette": ["server", "drain", "connection", "bodies", "admission", "handlers", "routes", "pages", "trail", "tracing", "adapter.*"],
+    "argparse": ["__main__", "convert"],
+    "starlette": [
+        "server",
+        "drain",
+        "connection",
+        "bodies",
+        "admission",
+        "handlers",
+        "routes",
+        "pages",
+        "trail",
+        "tracing",
+        "adapter.*",
+    ],
     "httpx": ["adapter.*"],
     "prometheus_client": ["metrics", "app"],
 }
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 4500
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 4850
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.
