@@ -71,7 +71,10 @@ def train(data: Digits) -> list[NDArray[np.float32]]:
 
 
 def export(weights: Sequence[NDArray[np.float32]], folder: Path) -> None:
-    """Write a SavedModel without Keras to `folder`; its weights are constants of the one signature's graph."""
+    """Write a SavedModel without Keras to `folder`; its weights are constants of the one signature's graph.
+
+    Beside it goes `model.tflite`, the same for LiteRT.
+    """
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": tf.nn.softmax(logits(image, weights))}
@@ -79,6 +82,13 @@ def export(weights: Sequence[NDArray[np.float32]], folder: Path) -> None:
     image = tf.TensorSpec([None, 8, 8, 1], tf.float32, name="image")
     signatures = {"serving_default": tf.function(serve, input_signature=[image])}
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+    (folder / "model.tflite").write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
+
+
+def save_data(folder: Path) -> None:
+    """Write training.npz and held_out.npz to `folder`, as `python -m service.convert` reads them."""
+    for name, data in zip(("training", "held_out"), split(), strict=True):
+        np.savez(folder / f"{name}.npz", image=data.images, labels=data.labels)
 
 
 def accuracy(model: Any, data: Digits) -> float:
