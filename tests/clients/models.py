@@ -1,0 +1,42 @@
+"""A model for clients to call, and a pod that serves it."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from service.types import ELEMENT_TYPES
+from tests.program import program, until_ready
+
+
+def _spec(name: str, shape: list[int | None], dtype: Any = tf.float32) -> Any:
+    return tf.TensorSpec(shape, dtype, name)
+
+
+def _save(folder: Path) -> None:
+    """Write a model of two inputs and outputs, and with a signature `of_DATATYPE` for each type, which answers its input."""
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "serving_default": (
+            lambda a, b: {"sum": a + tf.cast(b, tf.float32), "product": a * tf.cast(b, tf.float32)},
+            [_spec("a", [None, 3]), _spec("b", [None, 1], tf.int32)],
+        )
+    }
+    for element in ELEMENT_TYPES:
+        dtype = tf.as_dtype(element.tensorflow.removeprefix("DT_").lower())
+        signatures[f"of_{element.oip}"] = (lambda x: {"y": tf.identity(x)}, [_spec("x", [None, None], dtype)])
+    functions = {
+        name: tf.function(body, input_signature=specs, autograph=False) for name, (body, specs) in signatures.items()
+    }
+    tf.saved_model.save(tf.Module(), str(folder / "1"), signatures=functions)
+
+
+@contextlib.contextmanager
+def serving_kinds(folder: Path) -> Iterator[str]:
+    """Serve that model as `kinds`; yield the address."""
+    _save(folder)
+    with program(TFPOD_MODELS=f"kinds={folder}") as pod:
+        api, admin = pod.urls()
+        until_ready(admin)
+        yield api.removeprefix("http://")
