@@ -1,14 +1,17 @@
 """What a browser asks for: the page that shows what is served, the API's document and its page, and their files."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.errors import NotFound
+from service.errors import NotFound, PodError
 from service.models import Models
+from service.openapi import document
+from service.types import Signatures
 
 #: Hand-written, a few kilobytes each, and in memory from the start: no request touches the disk.
 _FOLDER: Final = Path(__file__).with_name("page")
@@ -35,12 +38,43 @@ async def home(request: Request) -> Response:
     return JSONResponse(about, headers={"Vary": "Accept"})
 
 
+async def docs(request: Request) -> Response:
+    """Show a person the API's document."""
+    return _answer(request, _FILES["docs.html"])
+
+
+async def openapi(request: Request) -> Response:
+    """Answer with the API's document; what models take is told to those who are let in."""
+    authorize: Callable[[bytes], None] = request.state.authorize
+    models: Models = request.state.models
+    known = _lets_in(authorize, request.headers.get("authorization", "").encode("latin-1"))
+    served = {name: _signatures(models, name) if known else {} for name in models.names}
+    closed = not _lets_in(authorize, b"")
+    made = document(request.state.places, served, request.state.version, closed=closed)
+    return JSONResponse(made, headers={"Cache-Control": "no-cache", "Vary": "Authorization"})
+
+
 async def static(request: Request) -> Response:
     """Answer with a file that the pages ask for."""
     name = request.path_params["file"]
     if name not in _FILES or name.endswith(".html"):
         raise NotFound(f"no such file: {name[:64]}")
     return _answer(request, _FILES[name])
+
+
+def _lets_in(authorize: Callable[[bytes], None], header: bytes) -> bool:
+    try:
+        authorize(header)
+    except PodError:
+        return False
+    return True
+
+
+def _signatures(models: Models, name: str) -> Signatures:
+    try:
+        return models.get(name).signatures
+    except PodError:
+        return {}  # it is being loaded
 
 
 class _File(NamedTuple):

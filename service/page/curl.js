@@ -7,42 +7,36 @@ import { protocols } from "./requests.js";
 /** Longer bodies go into a file. */
 const LONGEST = 4000;
 
-/** Return {element, show}; `show` takes the tensors that the form holds now, or null while it holds none. */
-export function commandLine(model, signature, spoken) {
-  let protocol = spoken[0], body = null;
+/** Return {element, show}; `show` takes the tensors of the request, [{name, text}]. */
+export function commandLine(model, signature) {
+  let protocol = protocols[0], tensors = [], body = "";
   const code = element("code"), status = element("span", { role: "status", class: "hint" });
   const save = element("button", { type: "button", hidden: true, click: () => download(body) }, "Save request.json");
   const copy = element("button", { type: "button", click: async () => {
     status.textContent = (await copied(code)) ? "Copied." : "Marked: copy it with Ctrl+C.";
   } }, "Copy");
 
-  function show(tensors = code.tensors) {
-    code.tensors = tensors;
-    body = tensors && compact(protocol.body(signature, tensors));
-    save.hidden = !body || body.length <= LONGEST;
+  function show(given = tensors) {
+    tensors = given;
+    body = compact(protocol.body(signature, tensors));
+    save.hidden = body.length <= LONGEST;
     code.textContent = line(new URL(protocol.path(model), document.baseURI), body);
     status.textContent = "";
   }
 
-  const choose = choice("Protocol", spoken.map(({ title }) => title), (position) => {
-    protocol = spoken[position];
+  const choose = choice("Protocol", protocols.map(({ title }) => title), (position) => {
+    protocol = protocols[position];
     show();
   });
   const made = element("section", { class: "curl" },
     element("h3", {}, "The same from the command line"), choose,
     element("pre", { tabindex: 0 }, code), element("p", { class: "row" }, copy, save, status));
-  show(null);
   return { element: made, show };
-}
-
-/** Return the protocols in which a signature, one of all of its model, can be called. */
-export function spoken(signature, all) {
-  return protocols.filter(({ speaks }) => speaks(signature, all));
 }
 
 function line(url, body) {
   const token = hasToken() ? ` \\\n  -H "Authorization: Bearer $TOKEN"` : "";
-  const data = body === null || body.length > LONGEST ? "@request.json" : `'${body.replaceAll("'", `'\\''`)}'`;
+  const data = body.length > LONGEST ? "@request.json" : `'${body.replaceAll("'", `'\\''`)}'`;
   return `curl ${url}${token} \\\n  -H 'Content-Type: application/json' \\\n  -d ${data}`;
 }
 

@@ -5,8 +5,8 @@ import { element } from "./dom.js";
 export const title = "Draw";
 
 const SMALLEST = 4, LARGEST = 64;
-/** The pen's width is the picture's longer side divided by this. */
-const PENS = 8;
+/** The pen is this wide, in pixels of a picture whose longer side has so many: as the strokes are that models learn from. */
+const penFor = (longer) => 0.6 + longer / 12;
 /** Each pixel tells how much ink is in FINE × FINE finer ones, as the pictures of the digits were made. */
 const FINE = 4;
 /** A dot is not blown up to fill the picture. */
@@ -23,7 +23,7 @@ export function fits({ inputs: [{ type, shape }, ...others] }) {
 
 /** Return {element, read}; `changed` is told of every change, with true at the end of a stroke. */
 export function create({ inputs: [{ name, type, shape: [, height, width, channels] }] }, changed) {
-  const pen = Math.max(height, width) / PENS;
+  const pen = penFor(Math.max(height, width));
   const board = element("canvas", { class: "board", width: DOTS, height: (DOTS * height) / width, tabindex: 0,
     role: "application", "aria-label": "Drawing board", "aria-describedby": "drawing" });
   const seen = element("canvas", { class: "seen", width, height, role: "img", "aria-label": "What the model sees" });
@@ -32,10 +32,14 @@ export function create({ inputs: [{ name, type, shape: [, height, width, channel
   const full = checkbox("values from 0 to 255", type.includes("int"), update);
   let strokes = [], ink = [];
 
-  function update(finished = false) {
+  function render() {
     paint(board, strokes, pen, width);
     ink = coverage(fitted.box.checked ? fit(strokes, height, width, pen) : strokes, height, width, pen);
     show(seen, ink);
+  }
+
+  function update(finished = false) {
+    render();
     changed(finished);
   }
 
@@ -65,7 +69,7 @@ export function create({ inputs: [{ name, type, shape: [, height, width, channel
       element("figure", {}, seen, element("figcaption", {}, `What the model sees: ${width} × ${height}`)),
       element("button", { type: "button", click: clear }, "Clear"),
       element("details", {}, element("summary", {}, "Options"), fitted.label, inverted.label, full.label)));
-  update();
+  render();
   return { element: form, read };
 }
 

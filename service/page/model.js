@@ -2,12 +2,12 @@
 
 import { answered, failed } from "./answer.js";
 import { ask, complaint } from "./api.js";
-import { commandLine, spoken } from "./curl.js";
+import { commandLine } from "./curl.js";
 import { choice, element } from "./dom.js";
 import * as draw from "./draw.js";
 import * as json from "./json.js";
 import { protocols } from "./requests.js";
-import { shapeText, signatures } from "./tensors.js";
+import { shapeText, signatures, zeros } from "./tensors.js";
 
 /** Kinds of form; those that fit a signature are offered, the first of them is shown. */
 const FORMS = [draw, json];
@@ -27,13 +27,13 @@ function versions({ json }) {
 
 function choices(name, all) {
   const place = element("div");
-  const open = (position) => place.replaceChildren(signature(name, all[position], all));
+  const open = (position) => place.replaceChildren(signature(name, all[position]));
   open(0);
   return [choice("Signature", all.map((one) => one.name), open), place];
 }
 
-function signature(name, one, all) {
-  const line = commandLine(name, one, spoken(one, all));
+function signature(name, one) {
+  const line = commandLine(name, one);
   const answer = element("div", { class: "answer", "aria-live": "polite" },
     element("p", { class: "hint" }, "The answer will stand here."));
   const send = sender(name, one, answer);
@@ -42,7 +42,7 @@ function signature(name, one, all) {
   let form = forms[0];
 
   function change(finished) {
-    line.show(attempt(form));
+    line.show(attempt(form, one));
     if (finished) send(form);
   }
 
@@ -79,11 +79,12 @@ function sender(name, one, place) {
   };
 }
 
-function attempt(form) {
+/** Return what the form holds, or zeros while that is no request. */
+function attempt(form, { inputs }) {
   try {
     return form.read();
   } catch {
-    return null; // not complete yet
+    return inputs.map((input) => ({ name: input.name, text: zeros(input) }));
   }
 }
 

@@ -2,14 +2,13 @@
 
 import { shapeOf } from "./tensors.js";
 
-/** What can be spoken; `body` takes a signature and its tensors, [{name, text}], as the forms read them. */
+/** The formats that the service speaks; `body` takes a signature and its tensors, [{name, text}], as the forms read them. */
 export const protocols = [
   {
     title: "TensorFlow Serving",
-    speaks: () => true,
     path: (model) => `v1/models/${model}:predict`,
     body(signature, tensors) {
-      const name = signature.name === "serving_default" ? "" : `"signature_name": ${JSON.stringify(signature.name)}, `;
+      const name = isDefault(signature) ? "" : `"signature_name": ${JSON.stringify(signature.name)}, `;
       if (tensors.length === 1) {
         const rows = signature.inputs[0].shape?.[0] === null && signature.outputs.every(({ shape }) => shape?.[0] === null);
         return `{${name}"${rows ? "instances" : "inputs"}": ${tensors[0].text}}`;
@@ -19,8 +18,6 @@ export const protocols = [
   },
   {
     title: "Open Inference Protocol",
-    speaks: ({ name, inputs }, all) =>
-      (name === "serving_default" || all.length === 1) && inputs.every(({ datatype }) => datatype !== "FP16"),
     path: (model) => `v2/models/${model}/infer`,
     body(signature, tensors) {
       const inputs = tensors.map(({ name, text }) => {
@@ -28,10 +25,15 @@ export const protocols = [
         const shape = JSON.stringify(shapeOf(JSON.parse(text)));
         return `{"name": ${JSON.stringify(name)}, "datatype": "${datatype}", "shape": ${shape}, "data": ${text}}`;
       });
-      return `{"inputs": [${inputs.join(", ")}]}`;
+      const chosen = isDefault(signature) ? "" : `, "parameters": {"signature_name": ${JSON.stringify(signature.name)}}`;
+      return `{"inputs": [${inputs.join(", ")}]${chosen}}`;
     },
   },
 ];
+
+function isDefault({ name }) {
+  return name === "serving_default";
+}
 
 /** Return the answer's tensors by row: [{name, rows}], in the order of the signature's outputs. */
 export function columns(signature, { predictions, outputs }) {
