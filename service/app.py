@@ -50,12 +50,13 @@ class Pod:
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
         self._models = models(settings, metrics, load or _load)
+        tokens = Tokens(settings.tokens_file)
         health = routes.Health(live=self._not_live, ready=self._not_ready)
         door = Admission(
-            routes.api(self._models, health, version, self._lifespan),
+            routes.api(self._models, health, version, tokens.authorize, self._lifespan),
             limits=_limits(settings),
             metrics=metrics,
-            authorize=Tokens(settings.tokens_file).authorize,
+            authorize=tokens.authorize,
             find=routes.find,
             respond=routes.respond,
         )

@@ -83,6 +83,8 @@ INFERENCE: Final = [
 OPEN: Final = [
     Route("/", pages.home),
     Route("/page/{file}", pages.static),
+    Route("/docs", pages.docs),
+    Route("/openapi.json", pages.openapi),
     Route("/v2/health/live", handlers.oip_live),
     Route("/v2/health/ready", handlers.oip_ready),
 ]
@@ -117,7 +119,7 @@ class Place:
 def find(scope: Scope) -> Place:
     """Return the place of a request in the table; the scope is given its `route`, and the path's parameters."""
     allowed: list[Sequence[str]] = []
-    for place in _PLACES:
+    for place in PLACES:
         match, found = place.route.matches(scope)
         if match is Match.FULL:
             scope.update(found, route=place.route)
@@ -136,18 +138,21 @@ def respond(_: Scope, error: PodError) -> Response:
     return Response(http.encode_error(str(error)), http.status_of(error), headers, "application/json")
 
 
-def api(models: Models, health: Health, version: str, lifespan: Lifespan[Any]) -> ASGIApp:
-    """Return the API as an application behind the door, which has found the route.
+def api(
+    models: Models, health: Health, version: str, authorize: Callable[[bytes], None], lifespan: Lifespan[Any]
+) -> ASGIApp:
+    """Return the API as an application behind the door, which has found the route; `authorize` is as the door's.
 
     It raises PodError for what it refuses; the door answers.
     """
     router = Router(lifespan=lifespan)
+    state = {"models": models, "health": health, "version": version, "authorize": authorize, "places": PLACES}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await router(scope, receive, send)
             return
-        scope.setdefault("state", {}).update(models=models, health=health, version=version)
+        scope.setdefault("state", {}).update(state)
         await scope["route"].app(scope, receive, send)
 
     return app
@@ -192,7 +197,8 @@ async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-_PLACES: Final = [
+#: The table.
+PLACES: Final = [
     *(Place(route, inference=route.name, binary=route.endpoint is _infer) for route in INFERENCE),
     *(Place(route, is_open=True) for route in OPEN),
     *(Place(route) for route in CLOSED),
