@@ -63,15 +63,22 @@ class Report:
         }
 
 
-async def offer(target: Target, steps: Sequence[Step], *, connections: int = 32, patience: float = 10) -> Report:
-    """Offer the steps one after the other, until their end or SIGTERM, and wait for the last answer.
+async def offer(
+    target: Target,
+    steps: Sequence[Step],
+    *,
+    connections: int = 32,
+    patience: float = 10,
+    stop: asyncio.Event | None = None,
+) -> Report:
+    """Offer the steps one after the other, until their end, SIGTERM or `stop`, and wait for the last answer.
 
     At most `connections` are open, used in turn; a request that finds none free waits while its time runs on, and
     is late after `patience` seconds.
     """
     report = Report()
     pool = _Pool(target, connections)
-    stop = asyncio.Event()
+    stop = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     clock = loop.time

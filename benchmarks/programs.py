@@ -77,6 +77,13 @@ def adapter(folder: Path) -> Program:
     return Program("service.adapter", settings, f"http://127.0.0.1:{health}/livez")
 
 
+def memory(process: int) -> tuple[float, float]:
+    """Return a process's RSS and PSS in MiB; the latter counts shared pages by share."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    kibibytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
+    return kibibytes["Rss"] / 1024, kibibytes["Pss"] / 1024
+
+
 async def _answers(url: str, body: bytes) -> bool:
     target = post(url, body)
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.programs import ROOT, Program, adapter, pod
+from benchmarks.programs import ROOT, Program, adapter, memory, pod
 
 _FOLDERS = (Path(sys.prefix) / "lib", Path(sys.base_prefix) / "lib", ROOT / "service", ROOT / "models")
 
@@ -36,15 +36,9 @@ def measure(program: Program) -> Start:
         begin = time.monotonic()
         async with program:
             seconds = time.monotonic() - begin
-            return Start(seconds, *_memory(program.process.pid))
+            return Start(seconds, *memory(program.process.pid))
 
     return asyncio.run(once())
-
-
-def _memory(process: int) -> tuple[float, float]:
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
-    kibibytes = {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines)}
-    return kibibytes["Rss"] / 1024, kibibytes["Pss"] / 1024
 
 
 def _evict() -> None:

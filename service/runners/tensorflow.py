@@ -1,5 +1,6 @@
 """Runs a TensorFlow model."""
 
+import logging
 import os
 import re
 import sys
@@ -62,6 +63,8 @@ def _tensorflow(threads: int) -> Any:
 
     if first:
         keep_for_good()
+    for name in ("tensorflow", "absl"):  # they speak of what is of no use here, such as an optimizer's lost state
+        logging.getLogger(name).setLevel(logging.ERROR)
     formats.let_optimizers_load(tf)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
