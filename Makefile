@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes
 
 .DEFAULT_GOAL := help
-.PHONY: help install run check test test-cluster bench picture requirements clean
+.PHONY: help install run local check test test-cluster bench picture requirements clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ install: .venv/dev ## create .venv with all that the pod, the tests and the chec
 
 run: .venv/run ## serve the bundled models on port 8000
 	$(BIN)/python -m service
+
+local: .venv/run ## the same by N pods behind nginx: make local N=4
+	nginx/local $(N)
 
 check: .venv/dev ## style, types, import direction, sizes
 	$(BIN)/ruff format --check .
