@@ -1,5 +1,5 @@
-# Two images: `pod`, the default, and `--target adapter`. FLAVOUR=gpu gives the pod TensorFlow with its CUDA libraries,
-# TRACING=1 OpenTelemetry.
+# Three images: `pod`, the default, `--target pod-litert`, the pod without TensorFlow, and `--target adapter`. FLAVOUR=gpu
+# gives the pod TensorFlow with its CUDA libraries, TRACING=1 either pod OpenTelemetry.
 # Dependencies lie in layers below the code, and everything is compiled at build time: it halves every start.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
@@ -26,6 +26,23 @@ RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r "${FLAVOU
  && rm -r /venv/lib/python3.*/site-packages/tensorflow/include /venv/lib/python3.*/site-packages/clang \
  && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
+FROM builder AS litert-builder
+ARG TRACING=
+COPY requirements/litert.txt requirements/tracing.txt ./
+# Accelerators that no container has, tools for building models, and tests: 60 MB, more than a third.
+RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r litert.txt ${TRACING:+-r tracing.txt} \
+ && rm -r /venv/lib/python3.*/site-packages/ai_edge_litert/libLiteRt*.so \
+      /venv/lib/python3.*/site-packages/ai_edge_litert/aot \
+      /venv/lib/python3.*/site-packages/ai_edge_litert/tools \
+      /venv/lib/python3.*/site-packages/ai_edge_litert/vendors \
+ && find /venv/lib -type d -name tests -prune -exec rm -r {} + \
+ && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
+
+FROM ${PYTHON_IMAGE} AS litert-models
+COPY models /app/models
+RUN find /app/models -type f ! -name model.tflite -delete \
+ && find /app/models -type d -empty -delete
+
 FROM ${PYTHON_IMAGE} AS code
 COPY pyproject.toml /app/
 COPY service /app/service
@@ -33,9 +50,11 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash /app/service
 
 FROM ${PYTHON_IMAGE} AS runtime
 LABEL org.opencontainers.image.licenses="Apache-2.0"
-# The root file system may be read-only: what a library insists on writing goes to /tmp.
+# The root file system may be read-only: what a library insists on writing goes to /tmp. numpy's OpenBLAS would start a
+# thread for each of the node's processors when it is imported.
 ENV PATH=/venv/bin:$PATH \
     HOME=/tmp \
+    OPENBLAS_NUM_THREADS=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 WORKDIR /app
@@ -48,6 +67,16 @@ COPY --from=code /app /app
 USER 10001:10001
 EXPOSE 6443 8080
 ENTRYPOINT ["python", "-m", "service.adapter"]
+
+FROM runtime AS pod-litert
+LABEL org.opencontainers.image.title="tfpod-litert" \
+      org.opencontainers.image.description="A trained model as an HTTP API that scales itself on Kubernetes, by LiteRT"
+COPY --from=litert-builder /venv /venv
+COPY --from=litert-models /app/models /app/models
+COPY --from=code /app /app
+USER 10001:10001
+EXPOSE 8000 9000
+ENTRYPOINT ["python", "-m", "service"]
 
 FROM runtime AS pod
 LABEL org.opencontainers.image.title="tfpod" \

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FINAL = ["adapter", "pod"]
+FINAL = ["adapter", "pod-litert", "pod"]
 
 
 class Stage(NamedTuple):
@@ -67,10 +67,21 @@ def test_an_image_runs_as_a_numbered_user_that_is_not_root(name: str) -> None:
     assert words.index("USER") > max(at for at, word in enumerate(words) if word == "COPY")
 
 
-@pytest.mark.parametrize(("name", "module"), [("adapter", "service.adapter"), ("pod", "service")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("adapter", "service.adapter"), ("pod-litert", "service"), ("pod", "service")]
+)
 def test_a_program_is_process_1_and_so_gets_the_signals(name: str, module: str) -> None:
     assert [json.loads(given) for given in stages()[name].all("ENTRYPOINT")] == [["python", "-m", module]]
     assert stages()[name].all("CMD") == []
+
+
+def test_the_small_pod_has_its_own_requirements_and_no_other_models_than_it_can_serve() -> None:
+    whole = str(lineage("pod-litert"))
+    assert "requirements/litert.txt" in whole
+    assert "FLAVOUR" not in whole
+    assert "tensorflow" not in (ROOT / "requirements/litert.txt").read_text()
+    (models,) = (run for run in stages()["litert-models"].all("RUN"))
+    assert models.startswith("find /app/models -type f ! -name model.tflite -delete")
 
 
 def test_the_adapter_has_its_own_requirements_and_nothing_of_the_pods() -> None:
