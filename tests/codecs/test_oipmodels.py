@@ -1,8 +1,12 @@
 """service/codecs/oipmodels.py: what the Open Inference Protocol tells of the server and its models."""
 
 import json
+from typing import Any
+
+import pytest
 
 from service.codecs import oipmodels
+from service.errors import InvalidRequest
 from service.types import Signature, VersionState
 from tests.codecs.forms import spec
 
@@ -20,7 +24,48 @@ def test_metadata_tells_of_the_signature_that_is_called() -> None:
 
 
 def test_server_and_health_are_as_the_specification_has_them() -> None:
-    assert json.loads(oipmodels.encode_server("s", "1.2")) == {"name": "s", "version": "1.2", "extensions": []}
+    server = json.loads(oipmodels.encode_server("s", "1.2"))
+    assert (server["name"], server["version"]) == ("s", "1.2")
+    assert server["extensions"] == ["binary_tensor_data", "model_configuration", "parameters", "schedule_policy"]
     assert json.loads(oipmodels.encode_live()) == {"live": True}
     assert json.loads(oipmodels.encode_ready(ready=False)) == {"ready": False}
     assert json.loads(oipmodels.encode_ready(ready=True, model="m")) == {"name": "m", "ready": True}
+
+
+def test_the_configuration_counts_rows_where_requests_share_batches() -> None:
+    rows = Signature({"x": spec("float32", None, 8)}, {"y": spec("object", None)})
+    config = json.loads(oipmodels.encode_config("m", 64, {"serving_default": rows}))
+    assert config == {
+        "name": "m",
+        "platform": "tensorflow_savedmodel",
+        "backend": "tensorflow",
+        "max_batch_size": 64,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [8]}],
+        "output": [{"name": "y", "data_type": "TYPE_STRING", "dims": []}],
+        "dynamic_batching": {},
+    }
+    fixed = Signature({"x": spec("int8", None, 8)}, {"y": spec("bool", 2)})
+    config = json.loads(oipmodels.encode_config("m", 64, {"serving_default": fixed}))
+    assert (config["max_batch_size"], "dynamic_batching" in config) == (0, False)
+    assert [config[key][0]["dims"] for key in ("input", "output")] == [[-1, 8], [2]]
+
+
+@pytest.mark.parametrize(
+    ("body", "ready"),
+    [(b"", False), (b" ", False), (b"{}", False), (b'{"ready": true, "x": 1}', True), (b'{"ready": false}', False)],
+)
+def test_an_index_is_asked_for_with_or_without_what_is_not_ready(body: bytes, ready: bool) -> None:
+    assert oipmodels.decode_index(body) is ready
+
+
+@pytest.mark.parametrize("body", [b"x", b"[]", b'{"ready": 1}', b'{"x": ' + b"[" * 50_000])
+def test_another_body_asks_for_no_index(body: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="not an index request: "):
+        oipmodels.decode_index(body)
+
+
+def test_the_index_has_every_version_in_tritons_words() -> None:
+    states = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]
+    index: Any = json.loads(oipmodels.encode_index(VersionState("m", state, state, "why") for state in states))
+    assert index[0] == {"name": "m", "version": "START", "state": "LOADING", "reason": "why"}
+    assert [entry["state"] for entry in index] == ["LOADING", "LOADING", "READY", "UNLOADING", "UNAVAILABLE"]
