@@ -117,11 +117,10 @@ class Versions:
         self.refused = {number: refusal for number, refusal in self.refused.items() if number in numbers}
 
     async def give_back(self) -> None:
-        """Return the memory of the models that have gone since the last time, with the last of their threads."""
-        alive = [runner for runner in self._dying if runner() is not None]
-        if len(alive) < len(self._dying):
-            self._dying = alive
+        """Return the memory of the models that were let go. One that still computes has its turn another time."""
+        if self._dying:
             await in_daemon(memory.give_back)
+            self._dying = [runner for runner in self._dying if runner() is not None]
 
     def close(self) -> None:
         """Let all threads end."""
