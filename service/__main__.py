@@ -21,13 +21,16 @@ import uvloop
 
 from service import logs
 from service.app import Pod
+from service.check import check
 from service.connections import Patience
 from service.drain import Drain, DrainingServer
 from service.server import listen
 from service.settings import Settings, SettingsError, read
+from service.tokens import Tokens
 from service.trail import Tracer
 
 _PREFIX: Final = "TFPOD_"
+_CHECK: Final = "check"
 #: Not settings of the pod: other programs' of this project, and what Kubernetes sets for Services of such a name.
 _FOREIGN: Final = re.compile(
     r"TFPOD_((ADAPTER|CLUSTER|E2E)_\w+|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT_\d+_\w+)=.*|\w+=(tcp|udp)://.*"
@@ -42,17 +45,16 @@ _log = logging.getLogger("tfpod")
 def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status: 1 if serving failed, 2 for settings of no use."""
     given = {k: v for k, v in environment.items() if k.startswith(_PREFIX) and not _FOREIGN.fullmatch(f"{k}={v}")}
+    options = _options(arguments)
+    checks = bool(options.pop(_CHECK, ""))
     try:
-        settings = read(Settings, given | _options(arguments), _PREFIX)
+        settings = read(Settings, given | options, _PREFIX)
+        logs.configure(settings.log_level)
+        tracing = _tracing(settings)
     except SettingsError as error:
-        sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
-        return 2
-    logs.configure(settings.log_level)
-    try:
-        tracing = _tracing() if settings.tracing else None
-    except (ImportError, ValueError) as error:
-        sys.stderr.write(f"{_PREFIX}TRACING: {error}\n")
-        return 2
+        return _told(error.faults, 2)
+    if checks:
+        return _checked(settings)
     try:
         return uvloop.run(_serve(settings, tracing))
     except (OSError, UnicodeError) as error:  # the latter for a host that is no name
@@ -118,23 +120,45 @@ def version() -> str:
     return str(tomllib.loads(text)["project"]["version"])
 
 
-def _tracing() -> Tracer:
-    """Return what makes spans. Raises ImportError without the packages, ValueError if their settings are of no use."""
+def _checked(settings: Settings) -> int:
+    """Print what would be served, or all that is wrong; return the exit status, as `main` does."""
+    tokens = Tokens(settings.tokens_file)
+    if tokens.fault:
+        return _told([f"{_PREFIX}TOKENS_FILE: {tokens.fault}"], 2)
+    report = uvloop.run(check(settings, tokens))
+    sys.stdout.writelines(f"{line}\n" for line in report.lines)
+    return _told(report.faults, 1) if report.faults else 0
+
+
+def _told(faults: Sequence[str], status: int) -> int:
+    sys.stderr.writelines(f"{fault}\n" for fault in faults)
+    return status
+
+
+def _tracing(settings: Settings) -> Tracer | None:
+    """Return what makes spans, if that is wanted. Raises SettingsError if it cannot be had."""
+    if not settings.tracing:
+        return None
     try:
         from service.tracing import Tracing  # noqa: PLC0415 - the packages are an option, and take their time
+
+        return Tracing(version())
     except ImportError as error:
-        raise ImportError(f"needs the packages of requirements/tracing.txt: {error}") from error
-    return Tracing(version())
+        raise SettingsError([f"{_PREFIX}TRACING: needs the packages of requirements/tracing.txt: {error}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"{_PREFIX}TRACING: {error}"]) from error
 
 
 def _options(arguments: Sequence[str]) -> dict[str, str]:
     """Return the settings given as options, by the names that they have in the environment."""
     parser = argparse.ArgumentParser(
         prog="python -m service",
-        usage="%(prog)s [--SETTING VALUE …]",
+        usage="%(prog)s [--check] [--SETTING VALUE …]",
         description="Serve TensorFlow models over HTTP.",
         allow_abbrev=False,
     )
+    what = "load the models, print what would be served and end, with 1 if a model is of no use, 2 if a setting is"
+    parser.add_argument("--check", dest=_CHECK, action="store_const", const="yes", help=what)
     for field in msgspec.structs.fields(Settings):
         name = _PREFIX + field.name.upper()
         meaning = next(text for text in get_args(field.type) if isinstance(text, str))

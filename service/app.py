@@ -49,7 +49,7 @@ class Pod:
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
-        self._models = models(settings, metrics, load or _load)
+        self._models = models(settings, metrics, load or load_model)
         tokens = Tokens(settings.tokens_file)
         health = routes.Health(live=self._not_live, ready=self._not_ready)
         door = Admission(
@@ -105,17 +105,7 @@ def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
     return Models(settings.model_paths(), load, metrics, batching, settings.labels())
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        body_bytes=settings.max_body_bytes,
-        binary_bytes=settings.max_binary_bytes,
-        inflight_bytes=settings.max_inflight_bytes,
-        inflight=settings.max_inflight,
-        seconds=settings.request_timeout,
-    )
-
-
-def _load(path: Path) -> Runner:
+def load_model(path: Path) -> Runner:
     """Make a runner of a SavedModel's folder, or of a .keras or .tflite file.
 
     A `model.tflite` beside a SavedModel (TensorFlow Serving's name for it) is for pods without TensorFlow.
@@ -125,3 +115,13 @@ def _load(path: Path) -> Runner:
         path = lite
     runner = LiteRtRunner if path.suffix == ".tflite" else TensorFlowRunner
     return runner(path, cpus.available())
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_bytes=settings.max_body_bytes,
+        binary_bytes=settings.max_binary_bytes,
+        inflight_bytes=settings.max_inflight_bytes,
+        inflight=settings.max_inflight,
+        seconds=settings.request_timeout,
+    )

@@ -68,7 +68,8 @@ ALLOWED: Final = {
     "handlers": [*LEAVES, "codecs.*", "models"],
     "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "pages"],
     "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "routes", "runners.*"],
-    "__main__": [*LEAVES, "app", "connections", "drain", "server", "trail", "tracing"],
+    "check": [*LEAVES, "app", "models", "tokens"],
+    "__main__": [*LEAVES, "app", "check", "tokens", "connections", "drain", "server", "trail", "tracing"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
 }
 #: Who alone may import a package of others.
@@ -96,7 +97,7 @@ OWNERS: Final = {
         "adapter.*",
     ],
     "httpx": ["adapter.*"],
-    "prometheus_client": ["metrics", "app"],
+    "prometheus_client": ["metrics", "app", "check"],
 }
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
@@ -110,6 +111,7 @@ UNMIRRORED: Final = {
     "tests/test_digits.py": "models/digits",
     "tests/test_dockerfile.py": "Dockerfile",
     "tests/test_nginx.py": "nginx",
+    "tests/test_tfserving_http.py": "service/routes.py",
     "tests/test_leaving.py": "service/batcher.py",
     "tests/test_worker_ends.py": "service/worker.py",
     "tests/clients/*": "service/codecs/oip.py",
