@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from service.codecs import http, oipmodels, tfmodels
-from service.errors import IncompleteRequest, InvalidRequest, NotSupported, TooLarge
+from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError, TooLarge
 from service.models import Model, Models
 
 #: The body of a request that asks for no inference may have so many bytes, and take so long to come.
@@ -28,9 +28,21 @@ def version_in(scope: Scope) -> int | None:
     text = scope["path_params"].get("version")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
+    digits = text.lstrip("0") or text[:1]
+    if not (text.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 1 << 63):
         raise InvalidRequest(f"Failed to convert version: {text[:64]} to numeric.")
-    return int(text)
+    return int(digits)
+
+
+def unknown(method: str, path: str) -> PodError:
+    """Return what is to be said of a path that is not in the table; below /v1 it is what TensorFlow Serving says."""
+    lower = path.lower()
+    if lower == "/v1/models":
+        return InvalidRequest("Missing model name in request.")
+    if lower.startswith("/v1/models/") and lower.endswith((":classify", ":regress")):
+        return NotSupported(f"{lower.rpartition(':')[2]} is not served here: ask by predict")
+    kind = InvalidRequest if lower.startswith("/v1/") else NotFound
+    return kind(f"Malformed request: {method} {path}")
 
 
 async def tfserving_status(request: Request) -> Response:

@@ -1,10 +1,12 @@
 """The one route table, and the walk of an inference request behind it on one screen."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from starlette.convertors import StringConvertor
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,13 +17,14 @@ from service import handlers, pages
 from service.bodies import aside
 from service.codecs import http, oip, tfserving
 from service.compression import packed
-from service.errors import NotFound, PodError, Unauthenticated
+from service.errors import PodError, Unauthenticated
 from service.metrics import CONTENT_TYPE, Metrics
 from service.models import Models
 from service.stages import note
 from service.types import Call, Reply, Signatures
 
 _VERSION: Final = "{version}"
+_TFSERVING: Final = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 
 
 class Codec(Protocol):
@@ -70,12 +73,20 @@ class Infer:
         return body, {**headers, "Content-Encoding": coding, "Vary": "Accept-Encoding"} if coding else headers
 
 
+class Pattern(Route):
+    """A route by regular expression in which case does not matter: TensorFlow Serving's are so."""
+
+    def __init__(self, pattern: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__("/", endpoint, **options)
+        self.path, self.path_regex = pattern, re.compile(rf"{pattern}\Z", re.IGNORECASE)
+        self.param_convertors = dict.fromkeys(self.path_regex.groupindex, StringConvertor())
+
+
 _predict, _infer = Infer(tfserving), Infer(oip)
 
 #: Counted for scaling; the names are the metrics' label values.
 INFERENCE: Final = [
-    Route("/v1/models/{model}:predict", _predict, methods=["POST"], name="tfserving_predict"),
-    Route(f"/v1/models/{{model}}/versions/{_VERSION}:predict", _predict, methods=["POST"], name="tfserving_predict"),
+    Pattern(f"{_TFSERVING}:predict", _predict, methods=["POST"], name="tfserving_predict"),
     Route("/v2/models/{model}/infer", _infer, methods=["POST"], name="oip_infer"),
     Route(f"/v2/models/{{model}}/versions/{_VERSION}/infer", _infer, methods=["POST"], name="oip_infer"),
 ]
@@ -89,10 +100,8 @@ OPEN: Final = [
     Route("/v2/health/ready", handlers.oip_ready),
 ]
 CLOSED: Final = [
-    Route("/v1/models/{model}", handlers.tfserving_status),
-    Route(f"/v1/models/{{model}}/versions/{_VERSION}", handlers.tfserving_status),
-    Route("/v1/models/{model}/metadata", handlers.tfserving_metadata),
-    Route(f"/v1/models/{{model}}/versions/{_VERSION}/metadata", handlers.tfserving_metadata),
+    Pattern(_TFSERVING, handlers.tfserving_status),
+    Pattern(f"{_TFSERVING}/metadata", handlers.tfserving_metadata),
     Route("/v2", handlers.oip_server),
     Route("/v2/models/{model}", handlers.oip_model),
     Route(f"/v2/models/{{model}}/versions/{_VERSION}", handlers.oip_model),
@@ -182,12 +191,13 @@ def admin(metrics: Metrics, health: Health) -> ASGIApp:
 
 
 async def _nowhere(request: Request) -> Response:
-    raise NotFound(f"Malformed request: {request.method} {request.url.path}")
+    raise handlers.unknown(request.method, request.url.path)
 
 
 async def _wrong_method(request: Request) -> Response:
     allow = ", ".join(sorted(set().union(*request.scope["allowed"])))
-    return Response(http.encode_error("Method Not Allowed"), 405, {"Allow": allow}, "application/json")
+    error = f"Malformed request: {request.method} {request.url.path}; the method may be {allow}"
+    return Response(http.encode_error(error), 405, {"Allow": allow}, "application/json")
 
 
 async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:

@@ -112,6 +112,7 @@ UNMIRRORED: Final = {
     "tests/test_dockerfile.py": "Dockerfile",
     "tests/test_nginx.py": "nginx",
     "tests/test_tfserving_http.py": "service/routes.py",
+    "tests/test_tfserving_http.py": "service/routes.py",
     "tests/test_leaving.py": "service/batcher.py",
     "tests/test_worker_ends.py": "service/worker.py",
     "tests/clients/*": "service/codecs/oip.py",

@@ -122,17 +122,6 @@ def dump(document: Any) -> bytes:
     return orjson.dumps(document, default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def is_plain(array: Array) -> bool:
-    """Tell whether `dump` can write the array as it is: no scalar, no strings, no NaN, no infinity."""
-    finite = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.isfinite(array).all()))
-    return finite and array.ndim > 0
-
-
-def plain(array: Array, *, as_base64: bool = False) -> Any:
-    """Return nested lists for `json.dumps`."""
-    return json.loads(dump(written(array, as_base64=as_base64)))
-
-
 def quoted(value: Any) -> str:
     """Return the beginning of the value as JSON, at most 256 characters; no more of it is looked at."""
     return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED))[:_QUOTED]
