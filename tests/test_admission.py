@@ -1,6 +1,8 @@
 """The door lets in whom it should, for as long as it should, and forgets nobody."""
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -214,6 +216,57 @@ async def test_bodies_in_flight_have_so_much_room_together_and_no_more(declared:
     held.go.set()
     assert await inside == 200
     assert await Caller(headers=headers).body(b"x" * 8).ask(entrance) == 200
+
+
+# Packed, and binary
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"identity"])
+async def test_a_packed_body_arrives_unpacked(coding: bytes) -> None:
+    content = {b"gzip": gzip.compress(b"body"), b"deflate": zlib.compress(b"body")}.get(coding, b"body")
+    caller = Caller(headers=((b"content-encoding", coding),)).body(content[:3], more=True).body(content[3:])
+    assert await caller.ask(door(limits=replace(LIMITS, body_bytes=50))[0]) == 200
+    assert caller.text == "body"
+
+
+async def test_a_body_may_be_no_longer_unpacked_than_packed() -> None:
+    entrance, registry = door(limits=replace(LIMITS, body_bytes=50))
+    bomb = Caller(headers=((b"content-encoding", b"gzip"),)).body(gzip.compress(bytes(51)))
+    assert await bomb.ask(entrance) == 413
+    assert value(registry, "tfpod_rejected_total", reason="too_large") == 1
+    broken = Caller(headers=((b"content-encoding", b"gzip"),)).body(gzip.compress(b"body")[:-1])
+    assert await broken.ask(entrance) == 400
+    assert entrance.inflight == 0
+
+
+@pytest.mark.parametrize("lines", [(b"br",), (b"gzip, gzip",), (b"gzip", b"gzip")], ids=["br", "stacked", "twice"])
+async def test_a_coding_that_is_not_spoken_is_refused_unread(lines: tuple[bytes, ...]) -> None:
+    caller = Caller(headers=tuple((b"content-encoding", line) for line in lines)).body(b"body")
+    assert await caller.ask(door()[0]) == 415
+    assert caller.reads == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "json", "size", "status"),
+    [
+        ("/tensors", b"5", 30, 200),
+        ("/tensors", b"0", 30, 200),
+        ("/tensors", b"10", 30, 200),
+        ("/tensors", b"5", 31, 413),
+        ("/tensors", b"11", 30, 413),
+        ("/tensors", b"-1", 30, 413),
+        ("/tensors", b"9" * 5000, 30, 413),
+        ("/tensors", b"x", 30, 413),
+        ("/infer", b"5", 30, 413),
+    ],
+)
+async def test_binary_tensors_have_more_room_but_not_the_json_before_them(
+    path: str, json: bytes, size: int, status: int
+) -> None:
+    headers = ((b"inference-header-content-length", json), (b"content-length", b"%d" % size))
+    caller = Caller(path, headers).body(bytes(size))
+    assert await caller.ask(door()[0]) == status
+    assert bool(caller.reads) == (status == 200)
 
 
 # How many at once

@@ -16,7 +16,7 @@ def _spec(name: str, shape: list[int | None], dtype: Any = tf.float32) -> Any:
 
 
 def _save(folder: Path) -> None:
-    """Write a model of two inputs and outputs, and with a signature `of_DATATYPE` for each type that answers its input."""
+    """Write a model of two inputs and two outputs; a signature `of_DATATYPE` for each type answers its own input."""
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "serving_default": (
             lambda a, b: {"sum": a + tf.cast(b, tf.float32), "product": a * tf.cast(b, tf.float32)},
