@@ -43,11 +43,9 @@ def document(places: Iterable[Place], served: Mapping[str, Signatures], version:
     for place in places:
         for path in templates(place.route):
             for model in served if "{model}" in path else [None]:
+                (method,) = (place.route.methods or set()) - {"HEAD"}
                 operation = _operation(place, path, model, served.get(model or "", {}), closed=closed)
-                methods = (place.route.methods or set()) - {"HEAD"}
-                paths.setdefault(path.replace("{model}", model or ""), {}).update(
-                    {method.lower(): operation for method in sorted(methods)}
-                )
+                paths.setdefault(path.replace("{model}", model or ""), {})[method.lower()] = operation
     secured = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}} if closed else {}
     return {
         "openapi": "3.1.0",
@@ -120,6 +118,7 @@ class _Operation:
     request: Schema | None = None
     #: What the answer is instead of, or beside, JSON.
     media_types: Sequence[str] = ()
+    description: str = ""
 
 
 _OPERATIONS: Final = {
@@ -147,7 +146,12 @@ _OPERATIONS: Final = {
     ),
     "oip_load": _Operation("Refused: a version that is put into its model's folder is served", statuses=[501]),
     "tfserving_predict": _Operation("Predict, in TensorFlow Serving's format"),
-    "oip_infer": _Operation("Infer, by the Open Inference Protocol", media_types=["application/octet-stream"]),
+    "oip_infer": _Operation(
+        "Infer, by the Open Inference Protocol",
+        media_types=["application/octet-stream"],
+        description="Tensors may go as bytes behind the JSON, whose length the header Inference-Header-Content-Length "
+        "tells then, in requests as in answers.",
+    ),
     "tfserving_status": _Operation(
         "State of the versions, in TensorFlow Serving's format", record({"model_version_status": listing(_STATE)})
     ),
@@ -192,8 +196,9 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
     if name == "oip_ready":
         responses["503"] = {"description": "Not all are.", "content": content}
     return {
-        "operationId": ".".join([*([model] if model else []), name, *given]),
+        "operationId": re.sub(r"[^\w.-]+", "_", path.replace("{model}", model or "")).strip("_") or name,
         "summary": about.summary,
+        "description": about.description,
         "tags": [model or _SERVICE],
         "parameters": [{"name": key, "in": "path", "required": True, "schema": _PARAMETERS[key]} for key in given],
         "responses": responses,

@@ -86,7 +86,7 @@ def inferred(signatures: Signatures) -> Schema:
 
 
 def examples(signatures: Signatures) -> tuple[Any, Any]:
-    """Return a request of `predict` and one of `infer`, all zeros and in columns; None if there is no small one."""
+    """Return a request of `predict` and one of `infer`, all zeros; None if there is no small one."""
     name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else next(iter(signatures), "")
     inputs = signatures[name].inputs if name else {}
     shapes = {key: [size or 1 for size in spec.shape or ()] for key, spec in inputs.items()}
@@ -98,7 +98,8 @@ def examples(signatures: Signatures) -> tuple[Any, Any]:
         for key, spec in inputs.items()
     ]
     chosen = {} if name == DEFAULT_SIGNATURE else {"signature_name": name}
-    return chosen | {"inputs": zeros}, {"inputs": tensors} | ({"parameters": chosen} if chosen else {})
+    body = {"instances": next(iter(zeros.values()))} if len(zeros) == 1 and _has_rows(inputs) else {"inputs": zeros}
+    return chosen | body, {"inputs": tensors} | ({"parameters": chosen} if chosen else {})
 
 
 _PARAMETERS: Final[dict[str, Schema]] = {
@@ -167,10 +168,7 @@ def _oip_tensor(name: str = "", spec: TensorSpec | None = None, *, flat: bool = 
     """Return the schema of one tensor; its data may come nested, or flat, row by row, as they always go."""
     if spec is None:
         return record({"name": STRING, "shape": listing(_NATURAL), "datatype": STRING, "data": {}})
-    shape: Schema = listing(_NATURAL)
-    if spec.shape is not None:
-        sizes = [_NATURAL if size is None else {"const": size} for size in spec.shape]
-        shape = {"type": "array", "prefixItems": sizes, "minItems": len(sizes), "maxItems": len(sizes)}
+    shape = listing(_NATURAL, None if spec.shape is None else len(spec.shape))
     data = listing(_element(spec.element))
     if not flat and spec.shape is not None and len(spec.shape) > 1:
         data = _any([data, tensor(spec)])

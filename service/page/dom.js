@@ -7,7 +7,7 @@ export function element(name, attributes = {}, ...children) {
     if (typeof value === "function") made.addEventListener(key, value);
     else if (value !== false) made.setAttribute(key, value === true ? "" : value);
   }
-  made.append(...children.flat());
+  made.append(...children.flat(Infinity));
   return made;
 }
 

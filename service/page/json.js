@@ -5,6 +5,8 @@ import { shapeText, zeros } from "./tensors.js";
 
 export const title = "JSON";
 
+const MOST_LINES = 18;
+
 /** Tell whether this form is one for the signature; it is one for all. */
 export function fits() {
   return true;
@@ -12,8 +14,10 @@ export function fits() {
 
 /** Return {element, read}; `read` returns [{name, text}], or throws an Error that says what is wrong. */
 export function create({ inputs }, changed) {
-  const areas = inputs.map((input) =>
-    element("textarea", { rows: 10, spellcheck: false, autocapitalize: "off", input: () => changed() }, zeros(input)));
+  const areas = inputs.map((input) => {
+    const text = zeros(input), rows = Math.min(MOST_LINES, text.split("\n").length);
+    return element("textarea", { rows, spellcheck: false, autocapitalize: "off", input: () => changed() }, text);
+  });
   const fields = inputs.map((input, position) =>
     element("label", { class: "field" },
       element("span", {}, element("b", {}, input.name), ` ${input.type}, ${shapeText(input)}`), areas[position]));

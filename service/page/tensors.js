@@ -27,13 +27,14 @@ export function shapeOf(value) {
   return Array.isArray(value) ? [value.length, ...(value.length ? shapeOf(value[0]) : [])] : [];
 }
 
-/** Return the JSON text of a tensor of nothing, free sizes being 1: a line for each list of plain values. */
+/** Return the JSON text of a tensor of nothing, free sizes being 1: a line for each row, whose items may be pixels. */
 export function zeros({ type, shape }) {
   const nothing = { string: '""', bool: "false" }[type] ?? "0";
+  const flat = shape?.at(-1) <= 4 ? 2 : 1;
   const nest = ([size, ...rest], indent) => {
     if (size === undefined) return nothing;
     const items = Array(size ?? 1).fill(nest(rest, `${indent} `));
-    return rest.length ? `[\n${indent} ${items.join(`,\n${indent} `)}\n${indent}]` : `[${items.join(", ")}]`;
+    return rest.length < flat ? `[${items.join(", ")}]` : `[\n${indent} ${items.join(`,\n${indent} `)}\n${indent}]`;
   };
   return nest(shape ?? [1], "");
 }
