@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
 from starlette.datastructures import Headers
@@ -22,6 +22,8 @@ from service.metrics import CONTENT_TYPE, Metrics
 from service.models import Models
 from service.stages import note
 from service.types import Call, Reply, Signatures
+
+T = TypeVar("T")
 
 _VERSION: Final = "{version}"
 _TFSERVING: Final = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -55,17 +57,14 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
+        headers = Headers(scope=scope)
         with handlers.served(scope) as model:  # 404 503
-            headers = Headers(scope=scope)
-            body, begun = (await receive())["body"], time.monotonic()
-            call = await aside(len(body), self.codec.decode, body, headers, model.signatures)  # 400
-            note("decode", begun)
-            outputs = await model.batcher.submit(call, min(scope["state"]["deadline"], time.monotonic() + call.seconds))
-        reply = Reply(outputs, model.name, model.version)  # before: 413 429 500 504
-        size, begun = sum(array.nbytes for array in outputs.values()), time.monotonic()
-        body, answer = await aside(size, self._encode, call, reply, headers.get("accept-encoding", ""))
-        note("encode", begun)
-        await _send(send, body, answer)
+            body = (await receive())["body"]
+            call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
+            outputs = await model.batcher.submit(call, _deadline(scope, call))  # 413 429 500 504
+        size, reply = sum(array.nbytes for array in outputs.values()), Reply(outputs, model.name, model.version)
+        answer = await _stage("encode", size, self._encode, call, reply, headers.get("accept-encoding", ""))
+        await _send(send, *answer)
 
     def _encode(self, call: Call, reply: Reply, accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
         answer, headers = self.codec.encode(call, reply)
@@ -198,6 +197,19 @@ async def _wrong_method(request: Request) -> Response:
     allow = ", ".join(sorted(set().union(*request.scope["allowed"])))
     error = f"Malformed request: {request.method} {request.url.path}; the method may be {allow}"
     return Response(http.encode_error(error), 405, {"Allow": allow}, "application/json")
+
+
+def _deadline(scope: Scope, call: Call) -> float:
+    deadline: float = scope["state"]["deadline"]
+    return min(deadline, time.monotonic() + call.seconds)
+
+
+async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
+    """Do the work, in a thread if `size` bytes are much, and note how long it took."""
+    begun = time.monotonic()
+    result = await aside(size, work, *args)
+    note(name, begun)
+    return result
 
 
 async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gzip
 import json
 import threading
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,10 @@ from typing import Any
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from service import handlers
 from service.app import Pod
 from service.connections import Patience
 from service.settings import Settings
@@ -123,7 +127,8 @@ async def test_tells_of_the_model_in_both_protocols(tmp_path: Path) -> None:
             assert (version["version"], version["state"]) == ("1", "AVAILABLE")
         metadata = (await pod.http.get("/v1/models/m/metadata")).json()
         assert metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["x"]["name"] == "x:0"
-        assert (await pod.http.get("/v2")).json() == {"name": "tfpod", "version": "9.9.9", "extensions": []}
+        server = (await pod.http.get("/v2")).json()
+        assert (server["name"], server["version"]) == ("tfpod", "9.9.9")
         assert (await pod.http.get("/v2/models/m")).json()["inputs"] == [
             {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
         ]
@@ -138,6 +143,67 @@ async def test_large_requests_are_answered_like_small_ones(tmp_path: Path) -> No
         rows = np.random.default_rng(1).integers(20, 99, (4000, 3)).tolist()
         answer = await pod.http.post("/v1/models/m:predict", content=json.dumps({"instances": rows}, indent=20))
         assert answer.json()["predictions"] == (np.array(rows) * 2).tolist()
+
+
+def tensors(rows: npt.NDArray[np.float32], **more: Any) -> tuple[bytes, dict[str, str]]:
+    """Return a request with binary tensors, and its headers."""
+    tensor = {
+        "name": "x",
+        "shape": list(rows.shape),
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": rows.nbytes},
+    }
+    head = json.dumps({"inputs": [tensor], **more}).encode()
+    return head + rows.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
+
+
+@pytest.mark.parametrize("rows", [2, 100_000])
+async def test_tensors_go_both_ways_in_binary(tmp_path: Path, rows: int) -> None:
+    given = np.random.default_rng(1).integers(20, 99, (rows, 3)).astype(np.float32)
+    content, headers = tensors(given, parameters={"binary_data_output": True})
+    async with running(tmp_path, max_queue_rows=100_000, max_body_bytes=1000) as pod:
+        answer = await pod.http.post("/v2/models/m/infer", content=content, headers=headers)
+        length = int(answer.headers["inference-header-content-length"])
+        (output,) = json.loads(answer.content[:length])["outputs"]
+        assert output["parameters"] == {"binary_data_size": given.nbytes}
+        assert answer.content[length:] == (given * 2).tobytes()
+        assert answer.headers["content-type"] == "application/octet-stream"
+
+
+async def test_a_body_of_nothing_but_a_tensor_is_answered(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        given = np.array([ROW, ROW], np.float32)
+        headers = {"Inference-Header-Content-Length": "0"}
+        answer = await pod.http.post("/v2/models/m/infer", content=given.tobytes(), headers=headers)
+        assert answer.content.endswith((given * 2).tobytes())
+
+
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "identity"])
+@pytest.mark.parametrize("rows", [1, 500, 4000])
+async def test_bodies_are_packed_in_both_protocols(tmp_path: Path, protocol: str, coding: str, rows: int) -> None:
+    async with running(tmp_path) as pod:
+        given = [ROW] * rows
+        body = json.dumps({"instances": given} if protocol == "v1" else oip(given, (rows, 3))).encode()
+        content = {"gzip": gzip.compress(body), "deflate": zlib.compress(body)}.get(coding, body)
+        headers = {"Content-Encoding": coding, "Accept-Encoding": coding}
+        answer = await pod.http.post(PATHS[protocol], content=content, headers=headers)
+        assert answer.headers.get("content-encoding", "identity") == (coding if rows > 1 else "identity")
+        assert (answer.headers.get("vary") == "Accept-Encoding") == ("content-encoding" in answer.headers)
+        found = answer.json()["predictions"] if protocol == "v1" else answer.json()["outputs"][0]["data"]
+        assert np.array(found).reshape(rows, 3).tolist() == [[2.0, 4.0, 6.0]] * rows
+
+
+async def test_tells_tritons_clients_what_they_ask_for(tmp_path: Path) -> None:
+    async with running(tmp_path) as pod:
+        for path in ("/v2/models/m/config", "/v2/models/m/versions/1/config"):
+            assert (await pod.http.get(path)).json()["max_batch_size"] == 4096
+        index = await pod.http.post("/v2/repository/index", json={"ready": True})
+        assert index.json() == [{"name": "m", "version": "1", "state": "READY", "reason": ""}]
+        assert (await pod.http.post("/v2/repository/index")).json() == index.json()
+        for verb in ("load", "unload"):
+            refused = await pod.http.post(f"/v2/repository/models/m/{verb}")
+            assert (refused.status_code, "put into its model's folder" in refused.json()["error"]) == (501, True)
 
 
 # What is wrong
@@ -176,8 +242,10 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("v2", oip([], (0, 3)), 400, "no rows"),
     ("v2", oip() | {"outputs": [{"name": "z"}]}, 400, "no output 'z'"),
     ("v2", oip([13, 1, 1]), 500, "thirteen is not wanted"),
+    ("index", b"[]", 400, "not an index request"),
+    ("index", b" " * 65_537, 413, "longer than 65536 bytes"),
 ]
-PATHS = {"v1": "/v1/models/m:predict", "v2": "/v2/models/m/infer"}
+PATHS = {"v1": "/v1/models/m:predict", "v2": "/v2/models/m/infer", "index": "/v2/repository/index"}
 
 
 @pytest.mark.parametrize(("protocol", "body", "status", "text"), WRONG)
@@ -312,6 +380,37 @@ async def test_a_caller_may_give_less_time(tmp_path: Path) -> None:
         assert (late.status_code, "deadline" in late.json()["error"]) == (504, True)
         pod.model.go.set()
         assert (await hanging).status_code == 200
+
+
+async def test_a_caller_who_half_closes_has_left(tmp_path: Path) -> None:
+    """A client that gives up closes its socket, and the pod sees just what it sees of one that only stops to send.
+
+    Most who do so have given up; to go on computing for all of them would be the worse mistake.
+    """
+    async with running(tmp_path) as pod:
+        hanging = asyncio.create_task(pod.predict([14.0, 0, 0]))
+        await asyncio.to_thread(pod.model.hanging.wait)
+        client = await raw(pod)
+        await client.send(request(BODY, b"Content-Length: %d" % len(BODY)))
+        while await pod.metric("tfpod_queue_rows") != 1:
+            await asyncio.sleep(0.001)
+        client.writer.write_eof()
+        assert await client.ended() == b""
+        while await pod.metric("tfpod_queue_rows"):
+            await asyncio.sleep(0.001)
+        assert await pod.metric('tfpod_rejected_total{reason="client_gone"}') == 1
+        pod.model.go.set()
+        assert (await hanging).status_code == 200
+
+
+async def test_an_index_whose_request_does_not_come_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_SECONDS", 0.05)
+    async with running(tmp_path) as pod:
+        client = await raw(pod)
+        status, _, _ = await client.ask(b"POST /v2/repository/index HTTP/1.1\r\nHost: m\r\nContent-Length: 5\r\n\r\n{")
+        assert status == 408
 
 
 async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> None:
