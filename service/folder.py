@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-_VERSION: Final = re.compile(r"[0-9]{1,18}")
+_VERSION: Final = re.compile(r"[0-9]{1,19}")
+#: Versions are numbers of 64 bits wherever they are spoken of.
+_LARGEST: Final = (1 << 63) - 1
 _SAVED_MODEL: Final = "saved_model.pb"
 #: Models that are one file each, by their names in the folder of a version.
 _FILES: Final = ("model.keras", "model.tflite")
@@ -35,9 +37,9 @@ def versions(path: Path) -> dict[int, Path]:
     if _source(path):
         return {1: path}
     folders = sorted(folder for folder in path.iterdir() if _VERSION.fullmatch(folder.name) and folder.is_dir())
-    if not folders:
+    found = {number: folder for folder in folders if (number := int(folder.name)) <= _LARGEST}
+    if not found:
         raise FileNotFoundError("neither a model nor a folder of numbered versions")
-    found = {int(folder.name): folder for folder in folders}
     return dict(sorted(found.items(), reverse=True))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,10 +50,15 @@ class Loader:
 
 
 @contextlib.contextmanager
-def models(load: Load, registry: CollectorRegistry | None = None, **paths: Path) -> Iterator[Models]:
+def models(
+    load: Load,
+    registry: CollectorRegistry | None = None,
+    labels: Mapping[str, Mapping[str, int]] | None = None,
+    **paths: Path,
+) -> Iterator[Models]:
     """Make the models of these names."""
     metrics = Metrics(registry or CollectorRegistry(), [])
-    made = Models(paths, load, metrics, Batching(4, 16))
+    made = Models(paths, load, metrics, Batching(4, 16), labels)
     try:
         yield made
     finally:
@@ -77,6 +82,21 @@ def saved(folder: Path, *versions: str) -> Path:
         (folder / version).mkdir(parents=True)
         (folder / version / "saved_model.pb").touch()
     return folder
+
+
+def put(folder: Path, version: str, content: str = "") -> Path:
+    """Put a version into `folder`, or change its file."""
+    (folder / version).mkdir(parents=True, exist_ok=True)
+    (folder / version / "saved_model.pb").write_text(content)
+    return folder
+
+
+def sound(path: Path) -> Echo:
+    """Load an echo, unless the file's content says that it is broken."""
+    content = (path / "saved_model.pb").read_text()
+    if "broken" in content:
+        raise OSError(f"the content is {content}")
+    return Echo(path)
 
 
 async def until(condition: Callable[[], object]) -> None:
