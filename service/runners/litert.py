@@ -46,10 +46,12 @@ class LiteRtRunner:
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Compute; see Runner. Raises InvalidRequest for whatever fails: LiteRT fails for shapes and values only."""
         try:
-            outputs: Tensors = self._functions[signature](**inputs)
+            answer = self._functions[signature](**inputs)
         except (RuntimeError, ValueError) as error:
             raise InvalidRequest(f"the model refused its inputs: {' '.join(str(error).split())[:_LONGEST]}") from error
-        return outputs
+        # A scalar is no array to LiteRT.
+        outputs = self.signatures[signature].outputs
+        return {name: np.asarray(answer[name], spec.element.numpy) for name, spec in outputs.items()}
 
 
 class _Unsigned:
