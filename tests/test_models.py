@@ -1,7 +1,6 @@
 """Which version is served, what is said of a model before it is ready, and of one that never will be."""
 
 import asyncio
-import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from service.errors import NotFound, NotReady
 from service.models import Load, ModelError
-from service.types import Array, Call, Signature, Tensors, TensorSpec, VersionState
-from tests.alone import alone
-from tests.echo import FLOAT, STRING, Echo, Loader, loading, models, saved, until
+from service.types import Call, VersionState
+from tests.echo import Echo, Loader, loading, models, saved, until
 
 pytestmark = pytest.mark.anyio
 
@@ -150,58 +148,6 @@ async def test_what_is_not_served_is_not_found_as_tensorflow_serving_words_it(tm
             made.states("m", 2)
 
 
-async def test_every_signature_is_warmed_by_one_row_and_a_full_batch_of_zeros(tmp_path: Path) -> None:
-    runs: list[tuple[str, dict[str, tuple[tuple[int, ...], Any]]]] = []
-
-    def note(signature: str, inputs: Tensors) -> None:
-        runs.append((signature, {name: (array.shape, set(array.ravel().tolist())) for name, array in inputs.items()}))
-
-    batch = {"x": TensorSpec(FLOAT, (None, None, 2)), "text": TensorSpec(STRING, (None,))}
-    fixed = {"x": TensorSpec(FLOAT, None), "y": TensorSpec(FLOAT, (2,))}
-    signatures = {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}
-    with models(lambda folder: Echo(folder, signatures, note), m=saved(tmp_path, "1")) as made:
-        await made.load()
-    assert runs == [
-        ("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})}),
-        ("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})}),
-        ("fixed", {"x": ((), {0.0}), "y": ((2,), {0.0})}),
-    ]
-
-
-async def test_a_model_that_cannot_take_zeros_is_served_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    def refuse(*_: object) -> None:
-        if threading.current_thread().name == "load":
-            raise ValueError("zeros\nmake no sense")
-
-    with models(lambda folder: Echo(folder, before=refuse), m=saved(tmp_path, "1")) as made:
-        await made.load()
-        warnings = [vars(record) for record in caplog.records if record.levelno == logging.WARNING]
-        assert [(w["message"], w["signature"], w["rows"], w["reason"]) for w in warnings] == [
-            ("warm-up failed", "serving_default", rows, "ValueError: zeros make no sense") for rows in (1, 4)
-        ]
-        x: Array = np.ones((1, 3), np.float32)
-        outputs = await made.get("m").batcher.submit(
-            Call("serving_default", {"x": x}), asyncio.get_running_loop().time() + 60
-        )
-        np.testing.assert_array_equal(outputs["x"], x)
-
-
-async def test_a_load_that_is_cancelled_lets_the_loader_end_in_peace(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    loader, others = Loader(), set(threading.enumerate())
-    with models(loader, m=saved(tmp_path, "1")) as made:
-        async with loading(made):
-            await until(lambda: loader.begun)
-        (thread,) = {thread for thread in threading.enumerate() if thread.name == "load"} - others
-        loader.go()
-        await asyncio.to_thread(thread.join, 30)
-        await asyncio.sleep(0)
-        assert (made.ready, caplog.records) == (False, [])
-
-
 async def test_the_gauges_speak_of_all_models_together(tmp_path: Path) -> None:
     registry, gate, hanging = CollectorRegistry(), threading.Event(), threading.Event()
 
@@ -225,29 +171,3 @@ async def test_the_gauges_speak_of_all_models_together(tmp_path: Path) -> None:
         gate.set()
         await asyncio.gather(*callers)
         assert (made.stuck_for(), registry.get_sample_value("tfpod_queue_rows")) == (0.0, 0.0)
-
-
-def test_a_model_that_takes_long_to_load_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
-    program = f"""
-        import asyncio, threading
-        from pathlib import Path
-        from prometheus_client import CollectorRegistry
-        from service.metrics import Metrics
-        from service.batcher import Batching
-        from service.models import Models
-
-        async def main():
-            begun = threading.Event()
-            def load(folder):
-                begun.set()
-                threading.Event().wait()
-            metrics = Metrics(CollectorRegistry(), [])
-            paths = {{"m": Path({str(saved(tmp_path, "1"))!r})}}
-            models = Models(paths, load, metrics, Batching(1, 1))
-            loading = asyncio.create_task(models.load())
-            await asyncio.to_thread(begun.wait)
-            loading.cancel()
-
-        asyncio.run(main())
-    """
-    alone(program)
