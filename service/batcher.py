@@ -6,27 +6,27 @@ load batches grow by themselves, and a lonely call waits for nobody.
 
 import asyncio
 import itertools
+import logging
+import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from service.errors import Overloaded, TooLarge
+from service.batching import Batching, Form
+from service.errors import NotReady, Overloaded, TooLarge
+from service.expiry import Expiry
+from service.line import HEAD_START, Line
 from service.metrics import ModelMetrics
+from service.pace import Pace
 from service.stages import note
 from service.types import Call, Runner, Tensors
 from service.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
 
+__all__ = ["Batcher", "Batching"]
 
-@dataclass(frozen=True, slots=True)
-class Batching:
-    """How many rows a batch takes and how many may wait for theirs.
+_STUCK: Final = Failure(NotReady, "the model does not answer")
 
-    Not `enabled`, every call is computed as it came: for a model in which the rows of a batch affect each other.
-    """
-
-    max_rows: int
-    max_queue_rows: int
-    enabled: bool = True
+_log = logging.getLogger("tfpod.batcher")
 
 
 class Batcher:
@@ -39,42 +39,47 @@ class Batcher:
         batching: Batching,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._signatures, self._metrics, self._batching = runner.signatures, metrics, batching
-        self._clock = clock
-        self.queue_rows = 0
-        self._waiting: dict[Hashable, dict[int, Part]] = {}
+        self._metrics, self._batching, self._clock = metrics, batching, clock
+        self._loop = asyncio.get_running_loop()
+        self._forms = {name: Form(signature, batching) for name, signature in runner.signatures.items()}
+        self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
+        self._pace = Pace(batching.max_rows)
+        self._expiry = Expiry(lambda: [*self._line, *self._running], clock)
+        self._numbers = itertools.count()
         self._running: Sequence[Part] = ()
         self._running_since = 0.0
-        self._starting = False
-        self._numbers = itertools.count()
-        self._worker = Worker(runner, self._deliver, clock)
+        self._starting = self._stuck = False
+        #: While the model is free: when a batch waits for company no more. While it computes: when it is stuck.
+        self._timer: asyncio.TimerHandle | None = None
+        #: Of large calls, what has not lined up yet.
+        self._later_rows = self._later_bytes = 0
+        self._worker = Worker(runner, self._deliver, clock, batching.sizes)
 
     async def submit(self, call: Call, deadline: float) -> Tensors:
-        """Return the outputs for `call`, of one row at least; one of more rows than a batch takes is computed in parts.
+        """Return the outputs for `call`, of one row at least; one that is larger than a batch is computed in pieces.
 
-        Never waits for room: raises Overloaded if the queue is full, TooLarge if the call would not even fit an empty
-        one. Raises DeadlineExceeded if the clock passes `deadline` first, ModelFailed if the model fails and whatever
-        PodError its runner raises. Cancelling the caller withdraws what has not begun to be computed.
+        Never waits for room: raises Overloaded if the queue is full or too slow, TooLarge if the call would not even
+        fit an empty one, NotReady while the model does not answer. Raises DeadlineExceeded if the clock passes
+        `deadline` first, ModelFailed if the model fails and whatever PodError its runner raises. Cancelling the caller
+        withdraws what has not begun to be computed.
         """
-        rows = len(next(iter(call.inputs.values()))) if self._signatures[call.signature].batches else 1
-        if rows > self._batching.max_queue_rows:
-            raise TooLarge(f"{rows} rows in one request; at most {self._batching.max_queue_rows} are taken")
-        if self.queue_rows + rows > self._batching.max_queue_rows:
-            raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
-        parts = list(self._parts(call, rows, deadline))
-        for part in parts:
-            self._waiting.setdefault(part.key, {})[part.number] = part
-        self.queue_rows += rows
-        self._start_soon()
-        try:
-            async with asyncio.timeout_at(deadline):
-                return _joined([_outputs(await part.answer) for part in parts])
-        except TimeoutError:
-            raise LATE.kind(LATE.text) from None
-        finally:
-            for part in parts:
-                self._withdraw(part)
-                _note(part)
+        form = self._forms[call.signature]
+        rows, size = form.measure(call.inputs)
+        self._admit(rows, size, call.priority, deadline)
+        step = self._batching.step(rows, size) if form.shares else rows
+        if step == rows:
+            return await self._compute(call, call.inputs, rows, size, deadline)
+        return await self._compute_pieces(call, rows, size, step, deadline)
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait."""
+        return self._line.rows + self._later_rows
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of the inputs that wait."""
+        return self._line.size + self._later_bytes
 
     @property
     def most_rows(self) -> int:
@@ -91,81 +96,129 @@ class Batcher:
         return self._metrics.busy_percent(self.running_for)
 
     def close(self) -> None:
-        """Let the thread end after the batch under way; whoever still waits runs into his deadline."""
+        """Let the thread end after the batch under way, if there is one; nobody may wait for another."""
         self._worker.close()
+        self._expiry.close()
 
-    def _parts(self, call: Call, total: int, deadline: float) -> Iterator[Part]:
-        """Cut the call into pieces that fit a batch, or leave it in one piece if it must have its batch for itself."""
-        loop, since = asyncio.get_running_loop(), self._clock()
-        signature = self._signatures[call.signature]
-        shares = self._batching.enabled and signature.batches
-        size = self._batching.max_rows if shares else total
-        shapes = tuple((name, array.shape[1:]) for name, array in sorted(call.inputs.items()))
-        for start in range(0, total, size):
-            stop = min(start + size, total)
-            number = next(self._numbers)
-            yield Part(
-                number=number,
-                key=(call.signature, shapes) if shares else number,
-                signature=call.signature,
-                inputs=call.inputs if size >= total else {n: array[start:stop] for n, array in call.inputs.items()},
-                rows=stop - start,
-                since=since,
-                deadline=deadline,
-                answer=loop.create_future(),
-            )
+    def _admit(self, rows: int, size: int, priority: int, deadline: float) -> None:
+        """Raise what keeps so many rows from waiting; those with priority find room for one more batch."""
+        limits, now = self._batching, self._clock()
+        if rows > limits.max_queue_rows:
+            raise TooLarge(f"{rows} rows in one request; at most {limits.max_queue_rows} are taken")
+        if size > limits.max_queue_bytes:
+            raise TooLarge(f"{size} bytes of tensors in one request; at most {limits.max_queue_bytes} are taken")
+        if deadline <= now:
+            raise LATE.kind(LATE.text)
+        if self._stuck:
+            raise _STUCK.kind(_STUCK.text)
+        if self.queue_rows + rows > limits.max_queue_rows + priority * limits.max_rows:
+            raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
+        if self.queue_bytes + size > limits.max_queue_bytes + priority * limits.max_bytes:
+            raise Overloaded(f"the model's queue is full: {self.queue_bytes} bytes wait")
+        if batches := self._line.batches(priority):
+            wait = self._pace.wait(batches, self.running_for)
+            if wait > (limits.overload_wait if self._pace.overloaded(now) else deadline - now):
+                self._pace.refused(now)
+                raise Overloaded(f"the model's queue is full: the wait would be {wait:.2g} s", math.ceil(wait))
+
+    async def _compute_pieces(self, call: Call, rows: int, size: int, step: int, deadline: float) -> Tensors:
+        """Compute a large call; a piece lines up when the one before it is done, so others have turns in between."""
+        answers: list[Tensors] = []
+        self._later_rows += rows
+        self._later_bytes += size
+        try:
+            for start in range(0, rows, step):
+                inputs = {name: array[start : start + step] for name, array in call.inputs.items()}
+                some, bytes_ = self._forms[call.signature].measure(inputs)
+                rows, size = rows - some, size - bytes_
+                self._later_rows -= some
+                self._later_bytes -= bytes_
+                answers.append(await self._compute(call, inputs, some, bytes_, deadline))
+        finally:
+            self._later_rows -= rows
+            self._later_bytes -= size
+        return {name: concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    async def _compute(self, call: Call, inputs: Tensors, rows: int, size: int, deadline: float) -> Tensors:
+        """Line up as one part, and return its outputs."""
+        number, since = next(self._numbers), self._clock()
+        part = Part(
+            key=self._forms[call.signature].key(call, number),
+            order=(since - HEAD_START * call.priority, number),
+            signature=call.signature,
+            inputs=inputs,
+            rows=rows,
+            size=size,
+            priority=call.priority,
+            since=since,
+            deadline=deadline,
+            answer=self._loop.create_future(),
+        )
+        self._line.add(part)
+        self._expiry.watch(part)
+        self._start_soon()
+        try:
+            result = await part.answer
+        finally:
+            self._line.remove(part)
+            _note(part)
+        if isinstance(result, Failure):
+            raise result.kind(result.text)
+        return result
 
     def _start_soon(self) -> None:
         """Begin a batch in two turns of the loop: callers just answered send their next request meanwhile."""
-        if not (self._starting or self._running) and self._waiting:
+        if not (self._starting or self._running) and self._line:
             self._starting = True
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, self._start)
+            self._loop.call_soon(self._loop.call_soon, self._start)
 
     def _start(self) -> None:
         self._starting = False
-        self._running = self._next_batch()
-        if self._running:
-            self._running_since = self._clock()
-            rows = sum(part.rows for part in self._running)
-            for part in self._running:
-                part.begun, part.batch_rows = self._running_since, rows
-                self._metrics.queue_seconds.observe(self._running_since - part.since)
-            self._worker.compute(self._running)
+        if not self._running:
+            self._begin(self._clock())
 
-    def _next_batch(self) -> Sequence[Part]:
-        """Take the oldest part that waits, and those after it that fit into one batch with it."""
-        batch: list[Part] = []
-        rows = 0
-        while not batch and self._waiting:
-            oldest = min(self._waiting.values(), key=lambda parts: next(iter(parts)))
-            for part in list(itertools.islice(oldest.values(), self._batching.max_rows)):
-                if batch and rows + part.rows > self._batching.max_rows:
-                    break
-                self._withdraw(part)
-                if part.is_wanted(self._clock()):
-                    batch.append(part)
-                    rows += part.rows
-        return batch
+    def _begin(self, now: float) -> None:
+        """Begin the next batch, or come back when one has waited for company long enough."""
+        batch = self._running = self._line.take(now)
+        if batch:
+            self._running_since, rows = now, sum([part.rows for part in batch])
+            for part in batch:
+                part.begun, part.batch_rows = now, rows
+                self._metrics.queue_seconds.observe(now - part.since)
+            self._set_timer(now + self._batching.stuck_after, self._give_up)
+            self._worker.compute(batch)
+        elif self._line:
+            due = self._line.due()
+            # The loop's timers may be early by a fraction of a millisecond.
+            self._set_timer(due, lambda: self._begin(max(due, self._clock())))
 
-    def _withdraw(self, part: Part) -> None:
-        """Take a part out of the queue; one that waits no more is left alone."""
-        waiting = self._waiting.get(part.key, {})
-        if waiting.pop(part.number, None):
-            self.queue_rows -= part.rows
-            if not waiting:
-                del self._waiting[part.key]
+    def _set_timer(self, at: float, act: Callable[[], None]) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, act)
+
+    def _give_up(self) -> None:
+        """Refuse calls from now on, and those that wait: nobody knows when the batch under way ends, if ever."""
+        self._stuck = True
+        part = self._running[0]
+        _log.error("the model does not answer", extra={"signature": part.signature, "rows": part.batch_rows})
+        for waiting in self._line:
+            waiting.settle(_STUCK)
 
     def _deliver(self, batch: Sequence[Part], results: Sequence[Result], runs: Sequence[Run]) -> None:
         """Hand out the results; callers who left are passed over."""
-        self._running = ()
+        now = self._clock()
         for run in runs:
             self._metrics.computed(run.rows, run.seconds)
-        ended = self._clock()
+        self._pace.computed(batch[0].batch_rows, now - self._running_since, self._line.rows, now)
+        if self._stuck:
+            _log.warning("the model answers again", extra={"seconds": round(self.running_for, 3)})
+        self._running, self._stuck = (), False
+        if self._timer:
+            self._timer.cancel()
         for part, result in zip(batch, results, strict=True):
-            part.ended = ended
-            if not part.answer.done():
-                part.answer.set_result(result)
+            part.ended = now
+            part.settle(result)
         self._start_soon()
 
 
@@ -174,13 +227,3 @@ def _note(part: Part) -> None:
     note("queue", part.since, part.begun)
     if part.begun is not None:
         note("model", part.begun, part.ended, {"batch_rows": part.batch_rows})
-
-
-def _outputs(result: Result) -> Tensors:
-    if isinstance(result, Failure):
-        raise result.kind(result.text)
-    return result
-
-
-def _joined(answers: Sequence[Tensors]) -> Tensors:
-    return answers[0] if len(answers) == 1 else {n: concatenate([a[n] for a in answers]) for n in answers[0]}

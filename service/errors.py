@@ -57,7 +57,9 @@ class NotSupported(PodError):
 class Overloaded(PodError):
     """The pod has as much to do as it may take on."""
 
-    retry_after = 1
+    def __init__(self, text: str, retry_after: int = 1) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class NotReady(PodError):

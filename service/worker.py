@@ -28,25 +28,33 @@ class Failure(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One run of the model, whatever came of it."""
+    """One run of the model, whatever came of it; `padding` rows were added to those of the callers."""
 
     rows: int
+    padding: int
     seconds: float
+    failed: bool
 
 
 Result = Tensors | Failure
 LATE: Final = Failure(DeadlineExceeded, "the deadline passed before the model had answered")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
-    """A call, or as much of it as fits a batch. `number` counts arrivals; parts of the same `key` may share a batch."""
+    """A call, or as much of it as fits a batch; parts of the same `key` may share one.
 
-    number: int
+    `size` counts the inputs' bytes, of strings only their places. Of two parts, the one whose turn it is has the lower
+    `order`; no two have the same.
+    """
+
     key: Hashable
+    order: tuple[float, int]
     signature: str
     inputs: Tensors
     rows: int
+    size: int
+    priority: int
     since: float
     deadline: float
     answer: "asyncio.Future[Result]"
@@ -59,15 +67,23 @@ class Part:
         """Tell whether somebody still waits for the answer, and in time."""
         return not self.answer.done() and self.deadline > now
 
+    def settle(self, result: "Result") -> None:
+        """Tell the caller, if he still waits."""
+        if not self.answer.done():
+            self.answer.set_result(result)
+
 
 Deliver = Callable[[Sequence[Part], Sequence[Result], Sequence[Run]], None]
 
 
 class Worker:
-    """Owns the thread. `deliver(batch, results, runs)` is called on the event loop of the batch's futures."""
+    """Owns the thread. `deliver(batch, results, runs)` is called on the event loop of the batch's futures.
 
-    def __init__(self, runner: Runner, deliver: Deliver, clock: Callable[[], float]) -> None:
-        self._runner, self._deliver, self._clock = runner, deliver, clock
+    With `sizes`, in rising order, a batch is filled up to the next of them with copies of its first row.
+    """
+
+    def __init__(self, runner: Runner, deliver: Deliver, clock: Callable[[], float], sizes: Sequence[int] = ()) -> None:
+        self._runner, self._deliver, self._clock, self._sizes = runner, deliver, clock, sizes
         self._batches: queue.SimpleQueue[Sequence[Part]] = queue.SimpleQueue()
         # A daemon: a model that hangs must not keep the process from ending.
         threading.Thread(target=self._compute_all, name="model", daemon=True).start()
@@ -98,25 +114,38 @@ class Worker:
         return True
 
     def _results(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
-        """Return each part's outputs, or what went wrong with it: a part that fails takes no other with it."""
+        """Return each part's outputs, or what went wrong with it: a part that fails takes no other with it.
+
+        A batch that fails is computed again in halves, so that one offender among n costs about 2 log n runs.
+        """
         try:
             return self._run(batch, runs)
         except BaseException as error:  # noqa: BLE001 - a model may raise anything, and its callers wait for word
             if len(batch) == 1:
                 return [_failure(error)]
-        return [self._results([part], runs)[0] if part.is_wanted(self._clock()) else LATE for part in batch]
+        middle = len(batch) // 2
+        return [*self._results_again(batch[:middle], runs), *self._results_again(batch[middle:], runs)]
+
+    def _results_again(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
+        """Return the results of half a batch without those who left, or are late by now."""
+        now = self._clock()
+        wanted = [part for part in batch if part.is_wanted(now)]
+        results = dict(zip(wanted, self._results(wanted, runs), strict=True)) if wanted else {}
+        return [results.get(part, LATE) for part in batch]
 
     def _run(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
         """Compute the batch in one run, noted in `runs`, and return each part's outputs. Raises what the model does."""
         name, rows = batch[0].signature, sum(part.rows for part in batch)
-        inputs = {key: concatenate([part.inputs[key] for part in batch]) for key in batch[0].inputs}
+        signature = self._runner.signatures[name]
+        padding = self._padding(rows) if signature.batches else 0
+        inputs = {key: _stacked([part.inputs[key] for part in batch], padding) for key in batch[0].inputs}
+        outputs: Tensors | None = None
         begun = self._clock()
         try:
             outputs = self._runner.run(name, inputs)
         finally:
-            runs.append(Run(rows, self._clock() - begun))
-        signature = self._runner.signatures[name]
-        _check(outputs, signature, rows)
+            runs.append(Run(rows, padding, self._clock() - begun, outputs is None))
+        _check(outputs, signature, rows + padding)
         if not signature.batches:
             return [{key: outputs[key] for key in signature.outputs}]
         stops = itertools.accumulate(part.rows for part in batch)
@@ -125,10 +154,18 @@ class Worker:
             for part, stop in zip(batch, stops, strict=True)
         ]
 
+    def _padding(self, rows: int) -> int:
+        """Return how many rows are missing to the next size; none beyond the last, as when batching is off."""
+        return next((size - rows for size in self._sizes if size >= rows), 0)
+
 
 def concatenate(arrays: Sequence[Array]) -> Array:
     """Return the rows of all arrays, without a copy if there is but one."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _stacked(arrays: Sequence[Array], padding: int) -> Array:
+    return concatenate([*arrays, arrays[0][:1].repeat(padding, 0)] if padding else arrays)
 
 
 def one_line(error: BaseException) -> str:

@@ -125,19 +125,30 @@ async def test_a_signature_without_a_free_first_dimension_is_run_call_by_call() 
         assert [inputs["x"].shape for _, inputs in scene.puppet.runs[1:]] == [(2,), (2,)]
 
 
-async def test_a_call_larger_than_a_batch_is_computed_in_parts_whose_last_has_room_for_others() -> None:
+async def test_a_call_larger_than_a_batch_is_computed_in_pieces_between_which_others_have_their_turn() -> None:
     async with stage(max_batch_rows=4) as scene:
         await scene.occupy()
-        large, small = scene.submit(double(*range(1, 11))), scene.submit(double(11))
+        large, *others = (scene.submit(double(*rows)) for rows in (range(1, 11), [11], [12, 13]))
         await turns()
+        assert scene.batcher.queue_rows == 13
         runs = []
-        for _ in range(3):
+        for _ in range(4):
             scene.puppet.go()
             runs.append(await scene.puppet.begun_rows())
         scene.puppet.go()
-        assert runs == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11]]
+        assert runs == [[1, 2, 3, 4], [11, 12, 13], [5, 6, 7, 8], [9, 10]]
         assert numbers(await large) == [2 * row for row in range(1, 11)]
-        assert numbers(await small) == [22]
+        assert [numbers(await other) for other in others] == [[22], [24, 26]]
+
+
+async def test_the_last_piece_of_a_large_call_has_room_for_others() -> None:
+    async with stage(max_batch_rows=4) as scene:
+        scene.submit(double(1, 2, 3, 4, 5))
+        assert await scene.puppet.begun_rows() == [1, 2, 3, 4]
+        scene.submit(double(6))
+        await turns()
+        scene.puppet.go()
+        assert await scene.puppet.begun_rows() == [6, 5]
 
 
 async def test_a_call_larger_than_the_queue_is_too_large_however_idle_the_model_is() -> None:

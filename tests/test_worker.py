@@ -32,19 +32,22 @@ def refuse(number: float, error: BaseException) -> Callable[[Tensors], Tensors]:
     return step
 
 
-async def test_of_a_batch_that_fails_each_call_is_tried_alone_and_only_the_offender_fails() -> None:
-    async with stage() as scene:
+async def test_of_a_batch_that_fails_the_halves_are_tried_again_and_only_the_offender_fails() -> None:
+    async with stage(max_batch_rows=8) as scene:
         await scene.occupy()
-        calls = [scene.submit(double(number)) for number in (12, 13, 14)]
+        calls = [scene.submit(double(number)) for number in range(11, 19)]
         await turns()
         scene.puppet.go()
-        for _ in range(4):
+        for _ in range(7):
             scene.puppet.go(refuse(13, ValueError("thirteen")))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
-        assert [numbers(outcome) for outcome in (outcomes[0], outcomes[2]) if isinstance(outcome, dict)] == [[24], [28]]
-        assert repr(outcomes[1]) == repr(ModelFailed("the model failed: ValueError: thirteen"))
-        assert [inputs["x"].ravel().tolist() for _, inputs in scene.puppet.runs[1:]] == [[12, 13, 14], [12], [13], [14]]
-        assert scene.registry.get_sample_value("tfpod_batch_rows_count", {"model": "m"}) == 5
+        assert repr(outcomes.pop(2)) == repr(ModelFailed("the model failed: ValueError: thirteen"))
+        assert [numbers(outcome) for outcome in outcomes if isinstance(outcome, dict)] == [
+            [2 * number] for number in (11, 12, 14, 15, 16, 17, 18)
+        ]
+        tried = [inputs["x"].ravel().tolist() for _, inputs in scene.puppet.runs[2:]]
+        assert tried == [[11, 12, 13, 14], [11, 12], [13, 14], [13], [14], [15, 16, 17, 18]]
+        assert scene.registry.get_sample_value("tfpod_batch_rows_count", {"model": "m"}) == 8
 
 
 async def test_who_left_or_is_late_is_not_tried_again_alone() -> None:

@@ -1,0 +1,53 @@
+"""How fast a model is of late, and whether more arrives than it can take."""
+
+from typing import Final
+
+#: What a batch counts after the next one of its size.
+_DECAY: Final = 0.8
+#: More rows than a batch has, left waiting for longer than so many seconds, are no burst any more.
+_BURST: Final = 0.1
+#: An overload is over when nobody had to be refused for so many seconds.
+_OVER: Final = 1.0
+
+
+class Pace:
+    """Learns from every batch; `max_rows` is the most that one has."""
+
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._rows = self._row_seconds = 0.0
+        self._crowded_since: float | None = None
+        self._over_at = 0.0
+
+    @property
+    def batch_seconds(self) -> float:
+        """The time of the batch in which a row of late was computed, on average; 0 before the first."""
+        return self._row_seconds / self._rows if self._rows else 0.0
+
+    def computed(self, rows: int, seconds: float, waiting: int, now: float) -> None:
+        """Learn how long a batch took, and how many rows wait at its end.
+
+        Large batches count by their rows: they tell how it goes in a crowd.
+        """
+        self._rows = _DECAY * self._rows + rows
+        self._row_seconds = _DECAY * self._row_seconds + rows * seconds
+        if waiting <= self._max_rows:
+            self._crowded_since = None
+        elif self._crowded_since is None:
+            self._crowded_since = now
+
+    def refused(self, now: float) -> None:
+        """Learn that somebody was refused for the overload."""
+        self._over_at = now + _OVER
+
+    def overloaded(self, now: float) -> bool:
+        """Tell whether there is an overload that lasts."""
+        return now < self._over_at or (self._crowded_since is not None and now - self._crowded_since > _BURST)
+
+    def wait(self, batches: int, running_for: float) -> float:
+        """Return the seconds until a batch is begun that has so many before it, and one under way for `running_for`.
+
+        One that takes longer than usual tells of the next, too.
+        """
+        seconds = max(self.batch_seconds, running_for)
+        return batches * seconds + (seconds - running_for if running_for else 0.0)
