@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -53,6 +55,16 @@ def post(body: bytes, path: str = "/", length: int | None = None, request_id: st
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
+async def listens(path: Path) -> bool:
+    """Tell whether somebody takes connections there."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
 @contextlib.asynccontextmanager
 async def front(folder: Path, *pods: str) -> AsyncIterator[Callable[[], "asyncio.Future[Client]"]]:
     """Run nginx in front of the pods at these addresses; yield what connects to it."""
@@ -67,7 +79,7 @@ async def front(folder: Path, *pods: str) -> AsyncIterator[Callable[[], "asyncio
 
     try:
         async with asyncio.timeout(60):
-            while not path.exists():
+            while not await listens(path):
                 assert process.returncode is None
                 await asyncio.sleep(0.02)
         yield lambda: asyncio.ensure_future(connect())
@@ -202,16 +214,19 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+@pytest.mark.timeout(300)
 def test_one_command_starts_pods_and_nginx_and_ends_them(tmp_path: Path) -> None:
     port = free_port()
-    environment = {**os.environ, "NGINX_DIR": str(tmp_path), "TFPOD_DRAIN_DELAY": "0"}
+    environment = {**os.environ, "NGINX_DIR": str(tmp_path), "PYTHON": sys.executable, "TFPOD_DRAIN_DELAY": "0"}
     command = [str(ROOT / "nginx/local"), "1", str(port)]
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         try:
             while not (tmp_path / "nginx.pid").exists():
                 assert process.poll() is None
+                time.sleep(0.05)
             while get(f"http://127.0.0.1:{port}/v2/health/ready")[0] != 200:
                 assert process.poll() is None
+                time.sleep(0.05)
             assert get(f"http://127.0.0.1:{port}/v1/models/digits:predict", SAMPLE)[0] == 200
             process.terminate()
             process.wait(60)
