@@ -101,7 +101,17 @@ class Pod:
 
 def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
     """Return what is to be served, not loaded yet."""
-    batching = Batching(settings.max_batch_rows, settings.max_queue_rows, settings.batching)
+    batching = Batching(
+        max_rows=settings.max_batch_rows,
+        max_queue_rows=settings.max_queue_rows,
+        enabled=settings.batching,
+        max_bytes=settings.max_batch_bytes,
+        max_queue_bytes=settings.max_queue_bytes,
+        timeout=settings.batch_timeout,
+        sizes=settings.batch_sizes(),
+        overload_wait=settings.overload_wait,
+        stuck_after=settings.request_timeout,
+    )
     return Models(settings.model_paths(), load, metrics, batching, settings.labels())
 
 

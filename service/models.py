@@ -113,7 +113,7 @@ class Models:
         """Load a model; one at a time, so that memory is needed for what is served and one more."""
         with self._one_at_a_time:
             runner = self._load(path)
-            warm(runner, (1, self._batching.max_rows))
+            warm(runner, self._batching.warm_sizes)
             return runner
 
     def _batchers(self) -> list[Batcher]:

@@ -18,6 +18,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "models"
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
+_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LABEL = re.compile(rf"({_MODEL_NAME.pattern})/({_MODEL_NAME.pattern})=([0-9]{{1,18}})")
 
@@ -52,7 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     drain_timeout: Annotated[Pause, "seconds from there in which what is in flight is finished"] = 30.0
     batching: Annotated[bool, "callers share batches; not for models in which rows affect each other"] = True
     max_batch_rows: Annotated[Positive, "that are computed together"] = 64
+    max_batch_bytes: Annotated[Positive, "of inputs that are computed together; a single row always is"] = 64 << 20
+    batch_timeout: Annotated[Pause, "seconds that a batch waits for company although the model is free"] = 0.0
+    allowed_batch_sizes: Annotated[str, "ROWS,…: the model sees no others, copies of a row fill the gap"] = ""
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
+    max_queue_bytes: Annotated[Positive, "of inputs that may wait for one model; more are refused"] = 256 << 20
+    overload_wait: Annotated[Pause, "seconds that calls beyond the next batch may wait in a lasting overload"] = 0.05
     tracing: Annotated[bool, "sends spans by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT and its like say"] = False
     access_log: Annotated[bool, "logs a line for each answer"] = False
     log_level: Annotated[LogLevel, "debug, info, warning, error or critical"] = "info"
@@ -72,6 +78,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 found.setdefault(match[1], {})[match[2]] = int(match[3])
         return found
 
+    def batch_sizes(self) -> tuple[int, ...]:
+        """Return the numbers of rows that a model may be given, none for all: what `allowed_batch_sizes` says."""
+        sizes = [size.strip() for size in self.allowed_batch_sizes.split(",")] if self.allowed_batch_sizes else []
+        return tuple(int(size) if _SIZE.fullmatch(size) else 0 for size in sizes)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong with it) for what a field's type cannot say."""
         entries = _entries(self.models)
@@ -87,8 +98,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         longest = max(self.max_body_bytes, self.max_binary_bytes)
         if longest > self.max_inflight_bytes:
             yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {longest}"
+        yield from self._batching_faults()
+
+    def _batching_faults(self) -> Iterator[tuple[str, str]]:
         if self.max_batch_rows > self.max_queue_rows:
             yield "max_queue_rows", f"{self.max_queue_rows} is less than one batch of {self.max_batch_rows}"
+        if self.max_batch_bytes > self.max_queue_bytes:
+            yield "max_queue_bytes", f"{self.max_queue_bytes} is less than one batch of {self.max_batch_bytes}"
+        if self.batch_timeout >= self.request_timeout:
+            yield "batch_timeout", f"{self.batch_timeout:g} leaves nothing of a request's {self.request_timeout:g} s"
+        sizes = self.batch_sizes()
+        if sizes and not (sizes[0] and sizes[-1] == self.max_batch_rows and sorted({*sizes}) == [*sizes]):
+            yield (
+                "allowed_batch_sizes",
+                f"expected numbers that rise up to {self.max_batch_rows}, as many as a batch has",
+            )
+        for name in ("batch_timeout", "allowed_batch_sizes"):
+            if getattr(self, name) and not self.batching:
+                yield name, "of no use without batching"
 
     def _label_entries(self) -> list[str]:
         return [entry.strip() for entry in self.version_labels.split(",")] if self.version_labels else []

@@ -109,6 +109,31 @@ def test_a_setting_that_does_not_exist_is_named_without_its_value() -> None:
     assert faults(token="s3cret") == ["TFPOD_TOKEN: no such setting"]
 
 
+def test_sizes_of_batches_rise_up_to_the_largest() -> None:
+    assert settings().batch_sizes() == ()
+    assert settings(allowed_batch_sizes=" 1, 8,64").batch_sizes() == (1, 8, 64)
+    assert settings(allowed_batch_sizes="5", max_batch_rows="5").batch_sizes() == (5,)
+
+
+@pytest.mark.parametrize(
+    "sizes", ["0,64", "8,4,64", "8,8,64", "1,2", "1,x,64", "64,", ",64", "-1,64", "1.5,64", "64,128"]
+)
+def test_sizes_of_batches_that_do_not_are_refused(sizes: str) -> None:
+    assert faults(allowed_batch_sizes=sizes) == ["TFPOD_ALLOWED_BATCH_SIZES: expected numbers rising to a batch's 64"]
+
+
+def test_settings_of_batches_that_contradict_others_are_refused() -> None:
+    found = faults(
+        batching="false", batch_timeout="1", request_timeout="1", allowed_batch_sizes="64", max_queue_bytes="9"
+    )
+    assert found == [
+        f"TFPOD_MAX_QUEUE_BYTES: 9 is less than one batch of {64 << 20}",
+        "TFPOD_BATCH_TIMEOUT: 1 leaves nothing of a request's 1 s",
+        "TFPOD_BATCH_TIMEOUT: of no use without batching",
+        "TFPOD_ALLOWED_BATCH_SIZES: of no use without batching",
+    ]
+
+
 def test_one_setting_is_not_blamed_twice() -> None:
     assert len(faults(max_queue_rows="x", max_batch_rows="5000")) == 1
 
