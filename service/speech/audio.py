@@ -1,0 +1,85 @@
+"""Reads audio: PCM as clients send it, and files in WAV, FLAC, OGG or MP3, as samples for a recogniser.
+
+The files' formats and the rates are the business of libsndfile and libsoxr; only the four formats reach libsndfile.
+"""
+
+import io
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InvalidRequest, TooLarge, UnsupportedMedia
+
+#: Samples, FP32 in -1..1, one channel, so many a second.
+Samples = npt.NDArray[np.float32]
+RATE: Final = 16_000
+
+#: Rates at which speech is recorded, in Hz.
+LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
+_WIDTHS: Final[dict[int, np.dtype[np.signedinteger[Any]]]] = {2: np.dtype("<i2"), 4: np.dtype("<i4")}
+#: How the files begin.
+_MAGIC: Final[tuple[Callable[[bytes], bool], ...]] = (
+    lambda head: head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE",
+    lambda head: head[:4] in (b"fLaC", b"OggS"),
+    lambda head: head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"),
+)
+
+
+def from_pcm(data: bytes, rate: int, channels: int = 1, width: int = 2) -> Samples:
+    """Return the samples of little-endian signed integers, `width` bytes each, the channels side by side.
+
+    Raises InvalidRequest for a rate outside 4,000 to 192,000 Hz, other than 1 or 2 channels, a width other than 2 or 4,
+    and for data that ends amid a sample.
+    """
+    if channels not in (1, 2):
+        raise InvalidRequest(f"{channels} channels; 1 or 2 are taken")
+    if width not in _WIDTHS:
+        raise InvalidRequest(f"{width} bytes a sample; 2 or 4 are taken")
+    if len(data) % (width * channels):
+        raise InvalidRequest(f"{len(data)} bytes are no whole number of samples of {width * channels} bytes")
+    integers = np.frombuffer(data, _WIDTHS[width]).reshape(-1, channels)
+    scale = np.float32(1 / (1 << 8 * width - 1))
+    return _at_rate(integers.astype(np.float32).mean(axis=1) * scale, rate)
+
+
+def from_file(data: bytes, longest: float) -> Samples:
+    """Return the samples of a file in WAV, FLAC, OGG or MP3, whatever it says of its own length.
+
+    Raises UnsupportedMedia for what is none of these, InvalidRequest for one that cannot be read, TooLarge for more
+    than `longest` seconds: a small file may hold hours.
+    """
+    if not any(begins(data[:12]) for begins in _MAGIC):
+        raise UnsupportedMedia("the body is no audio in WAV, FLAC, OGG or MP3")
+    import soundfile  # noqa: PLC0415 - only pods that serve speech need it
+
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            _check_rate(file.samplerate)
+            if file.channels not in (1, 2):
+                raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
+            # One sample more than allowed tells that there is more; the length in the header may be a lie.
+            samples = file.read(int(longest * file.samplerate) + 1, dtype="float32", always_2d=True)
+            rate = file.samplerate
+    except soundfile.LibsndfileError as error:
+        raise InvalidRequest(f"the audio cannot be read: {error.error_string}") from None
+    if len(samples) > longest * rate:
+        raise TooLarge(f"the audio is longer than {longest:g} s")
+    return _at_rate(np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), rate)
+
+
+def _check_rate(rate: int) -> None:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InvalidRequest(f"{rate} samples a second; {LOWEST_RATE} to {HIGHEST_RATE} are taken")
+
+
+def _at_rate(samples: Samples, rate: int) -> Samples:
+    """Return the samples at 16 kHz, none of them beyond -1..1."""
+    _check_rate(rate)
+    if rate != RATE and len(samples):
+        import soxr  # noqa: PLC0415 - only pods that are sent other rates need it
+
+        resampled: Any = soxr.resample(samples, rate, RATE)
+        samples = resampled
+    return np.clip(samples, -1, 1)
