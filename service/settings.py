@@ -12,13 +12,13 @@ Positive = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Pause = Annotated[float, Meta(ge=0, le=3600)]
+Sizes = Annotated[str, Meta(pattern="^([1-9][0-9]{0,8}( *, *[1-9][0-9]{0,8})*)?$")]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "models"
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
-_SIZE = re.compile(r"[1-9][0-9]{0,8}")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LABEL = re.compile(rf"({_MODEL_NAME.pattern})/({_MODEL_NAME.pattern})=([0-9]{{1,18}})")
 
@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_rows: Annotated[Positive, "that are computed together"] = 64
     max_batch_bytes: Annotated[Positive, "of inputs that are computed together; a single row always is"] = 64 << 20
     batch_timeout: Annotated[Pause, "seconds that a batch waits for company although the model is free"] = 0.0
-    allowed_batch_sizes: Annotated[str, "ROWS,…: the model sees no others, copies of a row fill the gap"] = ""
+    allowed_batch_sizes: Annotated[Sizes, "ROWS,…: the model sees no others, copies of a row fill the gap"] = ""
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
     max_queue_bytes: Annotated[Positive, "of inputs that may wait for one model; more are refused"] = 256 << 20
     overload_wait: Annotated[Pause, "seconds that calls beyond the next batch may wait in a lasting overload"] = 0.05
@@ -80,8 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def batch_sizes(self) -> tuple[int, ...]:
         """Return the numbers of rows that a model may be given, none for all: what `allowed_batch_sizes` says."""
-        sizes = [size.strip() for size in self.allowed_batch_sizes.split(",")] if self.allowed_batch_sizes else []
-        return tuple(int(size) if _SIZE.fullmatch(size) else 0 for size in sizes)
+        return tuple(map(int, self.allowed_batch_sizes.split(","))) if self.allowed_batch_sizes else ()
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong with it) for what a field's type cannot say."""
@@ -108,11 +107,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.batch_timeout >= self.request_timeout:
             yield "batch_timeout", f"{self.batch_timeout:g} leaves nothing of a request's {self.request_timeout:g} s"
         sizes = self.batch_sizes()
-        if sizes and not (sizes[0] and sizes[-1] == self.max_batch_rows and sorted({*sizes}) == [*sizes]):
-            yield (
-                "allowed_batch_sizes",
-                f"expected numbers that rise up to {self.max_batch_rows}, as many as a batch has",
-            )
+        if sizes and (sizes[-1] != self.max_batch_rows or sorted({*sizes}) != [*sizes]):
+            yield "allowed_batch_sizes", f"expected numbers that rise to a batch's {self.max_batch_rows}"
         for name in ("batch_timeout", "allowed_batch_sizes"):
             if getattr(self, name) and not self.batching:
                 yield name, "of no use without batching"
