@@ -24,7 +24,9 @@ from tests.serving import GET, Client, serving
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed"),
+    pytest.mark.skipif(
+        shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="nginx is not installed"
+    ),
 ]
 
 SAMPLE = (ROOT / "models/digits/sample.json").read_bytes()
@@ -232,6 +234,20 @@ def test_one_command_starts_pods_and_nginx_and_ends_them(tmp_path: Path) -> None
             process.wait(60)
             with pytest.raises(ProcessLookupError):
                 os.killpg(process.pid, 0)
+            assert process.returncode == 0
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_pods_do_not_outlive_an_nginx_that_cannot_start(tmp_path: Path) -> None:
+    pod = tmp_path / "pod"
+    pod.write_text("#!/bin/sh\nexec sleep 1000\n")
+    pod.chmod(0o755)
+    environment = {**os.environ, "NGINX_DIR": str(tmp_path), "PYTHON": str(pod)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command = [str(ROOT / "nginx/local"), "1", str(taken.getsockname()[1])]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        # which returns when nobody holds its standard error any more
+    assert ended.returncode != 0
+    assert "Address already in use" in ended.stderr
