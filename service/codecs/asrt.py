@@ -1,0 +1,115 @@
+"""ASRT's HTTP API: JSON of today's clients, and the form of those before version 1.2.
+
+Source: asrserver_http.py and client_http.py of ASRT 1.3, asrserver.py of 1.1 (nl8590687/ASRT_SpeechRecognition).
+Its server answers every well-formed request with HTTP 200 and says in `status_code` what came of it.
+"""
+
+import base64
+import binascii
+import json
+import re
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from service.codecs import http, numeric
+from service.errors import InvalidRequest, PodError
+from service.types import ELEMENT_TYPES
+
+OK: Final = 200_000
+CLIENT_ERROR: Final = 400_000
+SERVER_ERROR: Final = 500_000
+
+_FIELDS: Final = ("samples", "sample_rate", "channels", "byte_width")
+#: Every field of a form but samples.
+_OTHERS: Final = re.compile(rb"&(?!wavs=)([^&=]*)=?([^&]*)")
+_INT16: Final = next(element for element in ELEMENT_TYPES if element.tensorflow == "DT_INT16")
+
+
+class Recording(NamedTuple):
+    """Audio as it was sent: little-endian signed integers of `width` bytes, the channels side by side."""
+
+    data: bytes
+    rate: int
+    channels: int = 1
+    width: int = 2
+
+
+class Form(NamedTuple):
+    """A request of the old API, whose token nobody has looked at."""
+
+    token: str
+    recording: Recording
+
+
+def decode_recording(body: bytes) -> Recording:
+    """Return the audio of {"samples": base64, "sample_rate": Hz, "channels", "byte_width"}; both alphabets are taken.
+
+    Raises InvalidRequest; of a missing key the text is ASRT's, the key in quotes.
+    """
+    document = _object(body)
+    for name in _FIELDS:
+        if name not in document:
+            raise InvalidRequest(f"'{name}'")
+    samples, *numbers = (document[name] for name in _FIELDS)
+    for name, number in zip(_FIELDS[1:], numbers, strict=True):
+        if type(number) is not int:
+            raise InvalidRequest(f"{name!r} must be a whole number")
+    if not isinstance(samples, str):
+        raise InvalidRequest("'samples' must be text: base64 of the samples")
+    return Recording(_base64(samples), *numbers)
+
+
+def decode_pinyin(body: bytes) -> list[str]:
+    """Return the syllables of {"sequence_pinyin": ["ni3", …]}. Raises InvalidRequest."""
+    document = _object(body)
+    if "sequence_pinyin" not in document:
+        raise InvalidRequest("'sequence_pinyin'")
+    syllables = document["sequence_pinyin"]
+    if not (isinstance(syllables, list) and all(isinstance(syllable, str) for syllable in syllables)):
+        raise InvalidRequest("'sequence_pinyin' must be a list of syllables")
+    return syllables
+
+
+def decode_form(body: bytes) -> Form:
+    """Return what `token=…&fs=16000&wavs=1&wavs=-2…` says; a second of audio is 16,000 fields.
+
+    Raises InvalidRequest.
+    """
+    body = b"&" + body
+    others = dict(_OTHERS.findall(body))
+    numbers = _OTHERS.sub(b"", body).replace(b"&wavs=", b",")[1:]
+    samples = numeric.read(b"[%s]" % (unquote_to_bytes(numbers) if b"%" in numbers else numbers), _INT16, 1)
+    if samples is None:
+        raise InvalidRequest("every 'wavs' must be a whole number of 16 bits")
+    if not others.get(b"fs", b"").isdigit():
+        raise InvalidRequest("'fs' must be a whole number")
+    token = unquote_to_bytes(others.get(b"token", b"").replace(b"+", b" ")).decode(errors="replace")
+    return Form(token, Recording(samples.tobytes(), int(others[b"fs"][:12])))
+
+
+def encode(result: str | list[str], message: str, code: int = OK) -> bytes:
+    """Return {"result", "status_code", "status_message"}: `result` is a text, or the list of syllables."""
+    return json.dumps({"result": result, "status_code": code, "status_message": message}).encode()
+
+
+def encode_error(error: PodError) -> tuple[int, bytes]:
+    """Return the HTTP status of a refusal at the door, and ASRT's body for it."""
+    status = http.status_of(error)
+    return status, encode("", str(error), CLIENT_ERROR if status < 500 else SERVER_ERROR)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"not a JSON object: {error}") from None
+
+
+def _base64(text: str) -> bytes:
+    plain = "".join(text.split()).translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(plain, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidRequest(f"'samples' is no base64: {error}") from None
