@@ -77,7 +77,9 @@ def _keras(tf: Any, path: Path) -> Loaded:
     model = tf.keras.models.load_model(str(path), compile=False, safe_mode=True)
     if not getattr(model, "inputs", None):
         raise ValueError("the Keras model does not say what its inputs are: export it as a SavedModel")
-    structure, names, answers = model.input, _names(tf, model.input), _names(tf, model.output)
+    chain = isinstance(model, tf.keras.Sequential)  # which knows the flat lists alone
+    structure, answer = (model.inputs[0], model.outputs[0]) if chain else (model.input, model.output)
+    names, answers = _names(tf, structure), _names(tf, answer)
 
     def serve(*tensors: Any) -> Mapping[str, Any]:
         outputs = model(tf.nest.pack_sequence_as(structure, tensors), training=False)
