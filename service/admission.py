@@ -18,6 +18,7 @@ from service.compression import coding_of
 from service.errors import (
     DeadlineExceeded,
     IncompleteRequest,
+    ModelFailed,
     NotReady,
     Overloaded,
     PermissionDenied,
@@ -125,6 +126,8 @@ class Admission:
         except PodError as error:
             if type(error) in _REASONS:
                 self._metrics.rejected(_REASONS[type(error)])
+            if isinstance(error, ModelFailed):  # the model's thread has told why, but not for whom
+                _log.warning("a request failed with the model", extra={"reason": str(error)})
             await self._refuse(scope, receive, answer, error)
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("unexpected error", extra={"path": scope["path"]})

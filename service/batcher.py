@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Final
 
 from service.batching import Batching, Form
@@ -195,7 +196,8 @@ class Batcher:
     def _set_timer(self, at: float, act: Callable[[], None]) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_at(at, act)
+        # In no request's context: what is logged then is not about whoever was served when the timer was set.
+        self._timer = self._loop.call_at(at, act, context=Context())
 
     def _give_up(self) -> None:
         """Refuse calls from now on, and those that wait: nobody knows when the batch under way ends, if ever."""

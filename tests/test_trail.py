@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import logs, stages
 from service.app import Pod
 from service.settings import Settings
+from service.tokens import Tokens
 from service.trail import Trail
+from tests.puppet import Clock
 from tests.serving import GET, serving
 from tests.test_routes import Doubler
 
@@ -106,6 +108,19 @@ async def test_a_requests_log_lines_tell_which_it_is(lines: list[dict[str, Any]]
     ]
 
 
+async def test_what_is_about_no_request_is_not_logged_as_if_it_were(
+    lines: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    clock, path = Clock(), tmp_path / "tokens"
+    path.write_text("old")
+    tokens = Tokens(str(path), clock)
+    path.write_text("new")
+    clock.now += 2
+    logs.about.set({"request_id": "one"})
+    tokens.authorize(b"Bearer new")
+    assert [(line["message"], "request_id" in line) for line in lines] == [("tokens changed", False)]
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -145,6 +160,10 @@ async def test_a_request_that_got_no_answer_is_logged_as_such(lines: list[dict[s
     assert lines[0]["status"] == 499
 
 
+def post(body: bytes) -> bytes:
+    return b"POST /v1/models/m:predict HTTP/1.1\r\nHost: pod\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
 async def test_the_stages_of_an_inference_are_those_of_the_walk(lines: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").touch()
@@ -153,11 +172,14 @@ async def test_the_stages_of_an_inference_are_those_of_the_walk(lines: list[dict
     async with serving(Pod(settings, "0", lambda _: ready.set(), lambda _: Doubler()).api) as pod:
         await ready.wait()
         body = b'{"instances": [[1, 2, 3]]}'
-        head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: pod\r\nContent-Length: %d\r\n\r\n" % len(body)
-        status, _, _ = await (await pod.connect()).ask(head + body)
+        status, _, _ = await (await pod.connect()).ask(post(body))
         assert status == 200
         while not (asked := [line for line in lines if line["message"] == "request"]):
             await asyncio.sleep(0.01)
+        status, headers, _ = await (await pod.connect()).ask(post(body.replace(b"3]", b"13]")))
+        assert status == 500
+    (failed,) = (line for line in lines if line["message"] == "a request failed with the model")
+    assert failed["request_id"] == headers["x-request-id"]
     assert list(asked[0]["stages"]) == ["decode", "queue", "model", "encode"]
     assert sum(asked[0]["stages"].values()) <= asked[0]["milliseconds"]
 
