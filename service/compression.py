@@ -59,13 +59,17 @@ def unpacked(body: bytes, coding: str) -> Iterator[bytes]:
         raise InvalidRequest(f"the body goes on after its {coding} has ended")
 
 
-def packed(body: bytes, accept_encoding: str) -> tuple[bytes, str | None]:
-    """Return the body in the coding that the client likes best, and its name; as it is, and None, if nothing is won."""
-    coding = _preferred(accept_encoding[:_LOOKED_AT]) if len(body) >= _SMALL else None
-    if coding is None or not _shrinks(body[-_TASTE:]):  # the end: numbers, whatever the format
-        return body, None
+def preferred(accept_encoding: str) -> str | None:
+    """Return the coding that is spoken here and liked best there, None for none; see RFC 9110, section 12.5.3."""
+    return _preferred(accept_encoding[:_LOOKED_AT]) if accept_encoding else None
+
+
+def packed(body: bytes, coding: str) -> bytes | None:
+    """Return the body in that coding, or None if little is won."""
+    if len(body) < _SMALL or not _shrinks(body[-_TASTE:]):  # the end is numbers, whatever the format
+        return None
     packer = zlib.compressobj(1, wbits=_WINDOWS[coding])
-    return packer.compress(body) + packer.flush(), coding
+    return packer.compress(body) + packer.flush()
 
 
 def _shrinks(sample: bytes) -> bool:
@@ -74,7 +78,6 @@ def _shrinks(sample: bytes) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _preferred(accept_encoding: str) -> str | None:
-    """Return the best of what is accepted and spoken; see RFC 9110, section 12.5.3."""
     weights: dict[str, float] = {}
     for item in accept_encoding.lower().split(","):
         name, _, parameter = item.partition(";")

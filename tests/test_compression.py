@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from service.compression import coding_of, packed, unpacked
+from service.compression import coding_of, packed, preferred, unpacked
 from service.errors import InvalidRequest, UnsupportedMedia
 
 TEXT = b'{"instances": [[0.0, 1.0, 2.0]]}' * 200
@@ -101,12 +101,19 @@ def test_other_codings_and_stacked_ones_are_refused(header: bytes) -> None:
     ],
 )
 def test_an_answer_has_the_coding_that_is_liked_best(accepted: str, coding: str | None) -> None:
-    body, found = packed(TEXT, accepted)
-    assert found == coding
-    assert body == TEXT if coding is None else b"".join(unpacked(body, coding)) == TEXT
+    assert preferred(accepted) == coding
 
 
-def test_an_answer_that_gains_nothing_is_sent_as_it_is() -> None:
-    assert packed(TEXT[:2000], "gzip") == (TEXT[:2000], None)
-    assert packed(NOISE, "gzip") == (NOISE, None)
-    assert packed(TEXT + NOISE, "gzip") == (TEXT + NOISE, None)
+@CODING
+def test_an_answer_is_packed(coding: str) -> None:
+    for body in (TEXT, TEXT * 500, NOISE + TEXT * 5):
+        small = packed(body, coding)
+        assert small
+        assert len(small) < len(body)
+        assert b"".join(unpacked(small, coding)) == body
+
+
+@CODING
+@pytest.mark.parametrize("body", [b"", TEXT[:2000], NOISE, TEXT + NOISE], ids=["none", "few", "noise", "mostly noise"])
+def test_an_answer_that_gains_nothing_is_left_as_it_is(coding: str, body: bytes) -> None:
+    assert packed(body, coding) is None
