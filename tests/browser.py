@@ -25,7 +25,7 @@ _PATIENCE: Final = 60.0
 
 
 class Browser:
-    """One page. `complaints` are the page's exceptions and what the browser reports, such as what a policy forbids."""
+    """One page. `complaints`: the page's exceptions, and what the browser says of it, such as what a policy forbids."""
 
     def __init__(self, requests: int, answers: int) -> None:
         self._requests, self._answers = requests, answers
@@ -118,7 +118,7 @@ class Browser:
         parameters = message.get("params", {})
         if message.get("method") == "Runtime.exceptionThrown":
             self.complaints.append(json.dumps(parameters["exceptionDetails"]))
-        elif message.get("method") == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+        elif message.get("method") == "Log.entryAdded" and parameters["entry"]["source"] != "network":
             self.complaints.append(parameters["entry"]["text"])
 
 
