@@ -12,7 +12,7 @@ from service.runners import recorded
 from service.runners.tensorflow import TensorFlowRunner
 from tests.runners.test_tensorflow import load, save, spec
 
-#: PredictionLogs of the package tensorflow-serving-api 2.21.0: one of a call of signature `two` with b = [[0.5, 1.5]] and
+#: PredictionLogs of the package tensorflow-serving-api 2.21.0: one of a call of signature `two`, b = [[0.5, 1.5]] and
 #: a = [[2]], its version, output filter and metadata filled in; one of a ClassificationRequest.
 PREDICT: Final = bytes.fromhex(
     "0a050a030a016d32460a440a0c0a016d120208031a0374776f12140a0161120f080912081202080112020801520102"
