@@ -1,14 +1,13 @@
 """Syllables are written in the words that are likeliest, those before them considered."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from service.speech.language import LONGEST, Language, Word, packed
+from service.speech.language import Language, Word
+from tests.speech import words
 
-BASES = ["bei", "hao", "jing", "ma", "ni", "shi", "hm"]
 #: Each word with its syllables and its share of all words.
 WORDS = [
     ("你", "ni3", 0.2),
@@ -31,25 +30,8 @@ PAIRS = [("好", "事", 3.0), ("", "妈", 2.0), ("吗", "", 3.0)]
 
 @pytest.fixture(scope="module")
 def language(tmp_path_factory: pytest.TempPathFactory) -> Language:
-    bases, tones, texts = (np.zeros((len(WORDS), LONGEST), kind) for kind in (np.uint64, np.uint8, np.uint16))
-    for row, (text, syllables, _) in enumerate(WORDS):
-        for place, syllable in enumerate(syllables.split()):
-            bases[row, place], tones[row, place] = BASES.index(syllable[:-1]) + 1, int(syllable[-1])
-        texts[row, : len(text)] = list(map(ord, text))
-    keys = packed(bases)
-    order = np.argsort(keys, kind="stable")
-    numbers = {WORDS[row][0]: number for number, row in enumerate(order)} | {"": len(WORDS)}
     path = tmp_path_factory.mktemp("language") / "language.npz"
-    np.savez(
-        path,
-        syllables=np.array(BASES),
-        keys=keys[order],
-        tones=tones[order],
-        costs=np.array([-math.log(share) for _, _, share in WORDS], np.float16)[order],
-        texts=texts[order],
-        pairs=np.array([(numbers[first], numbers[second]) for first, second, _ in PAIRS], np.uint32),
-        gains=np.array([gain for _, _, gain in PAIRS], np.float16),
-    )
+    words.write(path, WORDS, PAIRS)
     return Language(path)
 
 

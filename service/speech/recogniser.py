@@ -1,0 +1,121 @@
+"""Turns samples into syllables and text, with a model that scores labels.
+
+Such a model has a file `assets.extra/labels.txt`: its labels, one a line, the blank last. Its signature takes
+`samples`, FP32 [n, samples], and `lengths`, INT32 [n], and answers `scores`, FP32 [n, frames, labels], and `frames`,
+INT32 [n]: how many of either count in each row. Beside the labels may lie the words of its language, see language.py.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import InvalidRequest, NotSupported, TooLarge
+from service.speech import cut
+from service.speech.audio import RATE, Samples
+from service.speech.ctc import greedy
+from service.speech.language import Language
+from service.types import Signatures, Tensors
+
+ASSETS: Final = "assets.extra"
+#: Pieces are filled up to whole seconds, so that those of several callers fit into one batch.
+_FILL: Final = RATE
+#: How fast the model is of late counts so much against how fast it was before.
+_NEWS: Final = 0.2
+
+Compute = Callable[[Tensors], Awaitable[Tensors]]
+
+
+class Sound(NamedTuple):
+    """A syllable or a word, heard from second `begin` until `end`."""
+
+    name: str
+    begin: float
+    end: float
+
+
+class Transcript(NamedTuple):
+    """What was said; of a model without a language the words are missing."""
+
+    syllables: list[Sound]
+    words: list[Sound]
+
+    @property
+    def text(self) -> str:
+        """The words without anything between them, as Chinese is written."""
+        return "".join(word.name for word in self.words)
+
+
+class Heard(NamedTuple):
+    """Scores [frames, labels], and the second at which each frame begins, and the last ends, [frames + 1]."""
+
+    scores: npt.NDArray[Any]
+    seconds: npt.NDArray[Any]
+
+
+class Recogniser:
+    """A speech model's labels and language."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the files of the model in `folder`. Raises OSError or ValueError."""
+        self._labels = (folder / ASSETS / "labels.txt").read_text(encoding="utf-8").split()
+        words = folder / ASSETS / "language.npz"
+        self._language = Language(words) if words.is_file() else None
+        self._seconds_a_second = 0.0
+
+    @staticmethod
+    def fits(folder: Path, signatures: Signatures) -> bool:
+        """Tell whether the model in `folder` is one of speech."""
+        signature = signatures.get("serving_default")
+        named = signature and (set(signature.inputs), set(signature.outputs))
+        return named == ({"samples", "lengths"}, {"scores", "frames"}) and (folder / ASSETS / "labels.txt").is_file()
+
+    async def hear(self, samples: Samples, compute: Compute, seconds: float) -> Heard:
+        """Return what the model says of the samples, however many they are; `compute` has it run.
+
+        Raises TooLarge at once if that would take longer than `seconds`, and whatever `compute` raises.
+        """
+        expected = self._seconds_a_second * len(samples) / RATE
+        if len(samples) > cut.LONGEST and expected > seconds:
+            raise TooLarge(
+                f"{len(samples) / RATE:.0f} s of audio would take {expected:.1f} s, and there are {seconds:.1f} s; "
+                "send it in pieces to /v1/stream"
+            )
+        pieces = cut.pieces(samples)
+        # One after the other: long audio leaves others their turns.
+        scores, begins = cut.joined(pieces, [await self._score(samples[p.first : p.last], compute) for p in pieces])
+        return Heard(scores, np.append(begins, len(samples) / RATE))
+
+    def read(self, heard: Heard) -> Transcript:
+        """Return what was said."""
+        spelled = greedy(heard.scores, self._labels)
+        sounds = [Sound(s.name, float(heard.seconds[s.begin]), float(heard.seconds[s.end])) for s in spelled]
+        return Transcript(sounds, self._words(sounds))
+
+    def write(self, syllables: Sequence[str]) -> str:
+        """Return the text for syllables such as `ni3`. Raises InvalidRequest for what is none."""
+        if self._language is None:
+            raise NotSupported("the model has no language, only syllables")
+        try:
+            return "".join(word.text for word in self._language.words(syllables))
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from None
+
+    def _words(self, sounds: Sequence[Sound]) -> list[Sound]:
+        if self._language is None:
+            return []
+        words = self._language.words([sound.name for sound in sounds])
+        return [Sound(word.text, sounds[word.begin].begin, sounds[word.end - 1].end) for word in words]
+
+    async def _score(self, samples: Samples, compute: Compute) -> npt.NDArray[Any]:
+        """Return the scores of one piece, [frames, labels]."""
+        filled = np.zeros((1, max(1, -(-len(samples) // _FILL)) * _FILL), np.float32)
+        filled[0, : len(samples)] = samples
+        begun = time.monotonic()
+        outputs = await compute({"samples": filled, "lengths": np.array([len(samples)], np.int32)})
+        taken = (time.monotonic() - begun) * RATE / filled.shape[1]
+        self._seconds_a_second += (taken - self._seconds_a_second) * (_NEWS if self._seconds_a_second else 1)
+        return outputs["scores"][0, : int(outputs["frames"][0])]

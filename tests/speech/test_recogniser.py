@@ -1,0 +1,131 @@
+"""Samples become text by a model whose scores are known: here each sample's value is the number of a label."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.errors import InvalidRequest, NotSupported, Overloaded, TooLarge
+from service.speech.audio import RATE, Samples
+from service.speech.recogniser import Recogniser
+from service.types import ELEMENT_TYPES, Array, Signature, Tensors, TensorSpec
+from tests.speech import words
+
+pytestmark = pytest.mark.anyio
+
+LABELS = ["n", "h", "i3", "ao3", "_"]
+FRAME = 1600
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "assets.extra").mkdir()
+    (tmp_path / "assets.extra" / "labels.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    words.write(
+        tmp_path / "assets.extra" / "language.npz", [("你", "ni3", 0.2), ("好", "hao3", 0.2), ("你好", "ni3 hao3", 0.2)]
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def recogniser(folder: Path) -> Recogniser:
+    return Recogniser(folder)
+
+
+def said(*labels: str) -> Samples:
+    """Return samples in which each label lasts a tenth of a second."""
+    return np.repeat([np.float32(LABELS.index(label) / 8) for label in labels], FRAME)
+
+
+class Model:
+    """Reads the labels off the samples, and keeps how long they were."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    async def __call__(self, inputs: Tensors) -> Tensors:
+        samples, lengths = np.asarray(inputs["samples"], np.float32), np.asarray(inputs["lengths"], np.int32)
+        self.shapes.append(samples.shape)
+        frames = samples[:, FRAME // 2 :: FRAME]
+        scores: Array = np.eye(len(LABELS), dtype=np.float32)[np.rint(frames * 8).astype(int)]
+        return {"scores": scores, "frames": -(-lengths // FRAME)}
+
+
+async def test_samples_become_syllables_and_words_with_their_times(recogniser: Recogniser) -> None:
+    heard = await recogniser.hear(said("_", "n", "i3", "_", "h", "ao3", "ao3"), Model(), 1)
+    transcript = recogniser.read(heard)
+    assert [sound.name for sound in transcript.syllables] == ["ni3", "hao3"]
+    assert transcript.syllables[1].begin == pytest.approx(0.4)
+    assert transcript.syllables[1].end == pytest.approx(0.7)
+    (word,) = transcript.words
+    assert word.name == transcript.text == "你好"
+    assert word[1:] == pytest.approx((0.1, 0.7))
+
+
+@pytest.mark.parametrize(("seconds", "filled"), [(0, 1), (1 / RATE, 1), (1, 1), (1.1, 2), (16, 16)])
+async def test_short_audio_is_filled_up_to_whole_seconds(recogniser: Recogniser, seconds: float, filled: int) -> None:
+    model = Model()
+    heard = await recogniser.hear(np.full(int(seconds * RATE), 0.5, np.float32), model, 1)
+    assert model.shapes == [(1, filled * RATE)]
+    assert recogniser.read(heard) == ([], [])
+
+
+async def test_long_audio_is_said_whole(recogniser: Recogniser) -> None:
+    model = Model()
+    text = ["n", "i3", "_", "h", "ao3", "_"]
+    transcript = recogniser.read(await recogniser.hear(said(*text * 100), model, 1))
+    assert transcript.text == "你好" * 100
+    assert len(model.shapes) > 3
+    assert max(shape[1] for shape in model.shapes) <= 16 * RATE
+    assert [sound.begin for sound in transcript.syllables] == pytest.approx(np.arange(200) * 0.3, abs=0.06)
+
+
+async def test_long_audio_that_cannot_be_done_in_time_is_refused_at_once(recogniser: Recogniser) -> None:
+    model = Model()
+    await recogniser.hear(said("n"), model, 1)
+    recogniser._seconds_a_second = 0.1
+    with pytest.raises(TooLarge, match=r"60 s of audio would take 6\.0 s, and there are 5\.0 s; .* /v1/stream"):
+        await recogniser.hear(said(*["_"] * 600), model, 5)
+    assert len(model.shapes) == 1
+    await recogniser.hear(said(*["_"] * 100), model, 0.5)
+    assert len(model.shapes) == 2, "what one piece holds is tried"
+
+
+async def test_the_pace_is_learnt(recogniser: Recogniser) -> None:
+    assert recogniser._seconds_a_second == 0
+    await recogniser.hear(said("_"), Model(), 1)
+    assert recogniser._seconds_a_second > 0
+
+
+async def test_what_the_model_raises_ends_the_hearing(recogniser: Recogniser) -> None:
+    async def full(_: Tensors) -> Tensors:
+        raise Overloaded("full")
+
+    with pytest.raises(Overloaded, match="full"):
+        await recogniser.hear(said("_"), full, 1)
+
+
+async def test_syllables_are_written(recogniser: Recogniser) -> None:
+    assert recogniser.write(["ni3", "hao3"]) == "你好"
+    with pytest.raises(InvalidRequest, match="'foo1' is no syllable"):
+        recogniser.write(["ni3", "foo1"])
+
+
+async def test_without_a_language_there_are_syllables_only(folder: Path) -> None:
+    (folder / "assets.extra" / "language.npz").unlink()
+    recogniser = Recogniser(folder)
+    transcript = recogniser.read(await recogniser.hear(said("n", "i3"), Model(), 1))
+    assert [sound.name for sound in transcript.syllables] == ["ni3"]
+    assert transcript.words == []
+    with pytest.raises(NotSupported, match="no language"):
+        recogniser.write(["ni3"])
+
+
+async def test_a_model_of_speech_is_known_by_its_tensors_and_its_labels(folder: Path) -> None:
+    spec = TensorSpec(ELEMENT_TYPES[0], (None,))
+    speech = Signature(dict.fromkeys(["samples", "lengths"], spec), dict.fromkeys(["scores", "frames"], spec))
+    assert Recogniser.fits(folder, {"serving_default": speech})
+    assert not Recogniser.fits(folder, {"other": speech})
+    assert not Recogniser.fits(folder, {"serving_default": Signature({"x": spec}, {"y": spec})})
+    (folder / "assets.extra" / "labels.txt").unlink()
+    assert not Recogniser.fits(folder, {"serving_default": speech})
