@@ -15,7 +15,7 @@ from service.admission import Admission, Limits
 from service.batcher import Batching
 from service.gpu import GpuReadings
 from service.metrics import Metrics
-from service.models import Load, Models
+from service.models import Load, ModelError, Models
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.settings import Settings
@@ -25,6 +25,8 @@ from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.
 _HANGS: Final = 6
+#: Seconds from one look at that to the next.
+_LOOK: Final = 1.0
 
 
 class Pod:
@@ -40,8 +42,8 @@ class Pod:
     ) -> None:
         """Build the pod; its models are loaded once the API's lifespan begins.
 
-        `done` is called when all models are ready, or with what keeps one from being served; `load` makes a runner of a
-        model's folder.
+        `done` is called when all models are ready, and with what keeps one from being served, then or later; `load`
+        makes a runner of a model's folder.
         """
         self.draining = False
         self._settings, self._done = settings, done
@@ -77,7 +79,7 @@ class Pod:
             self._gpu.stop()
 
     async def _load_and_watch(self) -> None:
-        """Load all models, tell of it, and from then on keep up with what is new in their folders."""
+        """Load all models, tell of it, and from then on keep up with them and with what is new in their folders."""
         try:
             await self._models.load()
         except Exception as error:  # noqa: BLE001 - whatever it is, the program is told
@@ -85,18 +87,30 @@ class Pod:
             return
         self._gpu.start()  # not before: an idle GPU of a pod that loads says nothing about the load
         self._done(None)
-        if self._settings.reload_interval:
-            await self._models.watch(self._settings.reload_interval)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_for_hangs())
+            if self._settings.reload_interval:
+                tasks.create_task(self._models.watch(self._settings.reload_interval))
+
+    async def _watch_for_hangs(self) -> None:
+        """Have the pod end itself when a model hangs: no request can cure it, and not everywhere are there probes."""
+        while True:
+            await asyncio.sleep(_LOOK)
+            if fault := self._not_live():
+                self._done(ModelError(fault))
+                return
 
     def _not_ready(self) -> str | None:
         if self.draining:
             return "draining"
+        if self._models.stuck_for() > self._settings.request_timeout:
+            return "a model does not answer"
         return None if self._models.ready else "models are being loaded"
 
     def _not_live(self) -> str | None:
         stuck = self._models.stuck_for()
         hangs = stuck > _HANGS * self._settings.request_timeout
-        return f"a model has computed one batch for {stuck:.0f} s" if hangs else None
+        return f"a model hangs: it has computed one batch for {stuck:.0f} s" if hangs else None
 
 
 def models(settings: Settings, metrics: Metrics, load: Load) -> Models:

@@ -113,6 +113,7 @@ LONG: Final[dict[str, str]] = {}
 UNMIRRORED: Final = {
     "tests/test_structure.py": "this file",
     "tests/test_digits.py": "models/digits",
+    "tests/test_foreign.py": "service/runners/formats.py",
     "tests/test_dockerfile.py": "Dockerfile",
     "tests/test_nginx.py": "nginx",
     "tests/test_fuzz.py": "service/openapi.py",

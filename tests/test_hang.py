@@ -1,0 +1,71 @@
+"""A model that hangs: its callers are told, the pod is unready, and ends; no drain waits for what never comes."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program import Program, get, program, until_ready
+
+#: A request's time, and the drain's: so much longer that nobody could take one for the other.
+SECONDS, DRAIN = 1, 100
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a model that never answers to a number above zero."""
+    import tensorflow as tf  # noqa: PLC0415 - seconds long
+
+    def double(x: Any) -> dict[str, Any]:
+        (turns,) = tf.while_loop(lambda _: tf.reduce_any(x > 0), lambda turn: [turn + 1], [tf.constant(0)])
+        return {"y": 2 * x + tf.cast(turns, tf.float32)}
+
+    module = tf.Module()
+    module.double = tf.function(double, input_signature=[tf.TensorSpec([None, 1], tf.float32, name="x")])
+    path = tmp_path_factory.mktemp("hangs")
+    tf.saved_model.save(module, str(path / "1"), signatures=module.double)
+    return path
+
+
+@pytest.fixture
+def pod(model: Path) -> Iterator[Program]:
+    settings: dict[str, Any] = {"TFPOD_MODELS": f"m={model}", "TFPOD_REQUEST_TIMEOUT": str(SECONDS)}
+    with program("--drain-delay=0", f"--drain-timeout={DRAIN}", **settings) as started:
+        yield started
+
+
+def ask(api: str, number: float) -> int:
+    return get(f"{api}/v1/models/m:predict", json.dumps({"instances": [[number]]}).encode())[0]
+
+
+def hang(api: str, admin: str) -> None:
+    """Have the model hang, and return when that is known."""
+    until_ready(admin)
+    assert ask(api, -1.0) == 200
+    callers = [threading.Thread(target=ask, args=(api, 1.0)) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    while get(f"{admin}/readyz") != (503, "a model does not answer"):
+        time.sleep(0.01)
+    assert ask(api, -1.0) == 503
+    for caller in callers:
+        caller.join()
+
+
+def test_the_pod_ends_itself_for_others_to_start_it_again(pod: Program) -> None:
+    api, admin = pod.urls()
+    hang(api, admin)
+    assert get(f"{admin}/livez") == (200, "ok"), "it may only be slow, still"
+    assert "a model hangs" in pod.line("a model cannot be served")["reason"]
+    assert pod.process.wait(DRAIN / 2) == 1
+
+
+def test_a_drain_does_not_wait_for_a_model_that_hangs(pod: Program) -> None:
+    hang(*pod.urls())
+    pod.process.send_signal(signal.SIGTERM)
+    assert pod.process.wait(DRAIN / 2) == 0
