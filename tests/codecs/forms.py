@@ -68,8 +68,6 @@ class Form:
     by_row: bool = False
     #: True if it can hold one tensor only.
     bare: bool = False
-    #: Element types that it cannot carry.
-    lacks: str = ""
 
     def body(self, inputs: Mapping[str, Array]) -> bytes:
         """Return the body of a request."""
