@@ -228,4 +228,5 @@ PLACES: Final = [
     *(Place(route, is_open=True) for route in OPEN),
     *(Place(route) for route in CLOSED),
 ]
-_NOWHERE, _WRONG_METHOD = (Place(Route("/{path:path}", endpoint)) for endpoint in (_nowhere, _wrong_method))
+_NOWHERE = Place(Route("/", _nowhere, name="nowhere"))
+_WRONG_METHOD = Place(Route("/", _wrong_method, name="wrong_method"))

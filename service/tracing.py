@@ -49,7 +49,10 @@ class Tracing:
 
 
 class RequestSpan:
-    """A server span, named and attributed as OpenTelemetry's semantic conventions for HTTP have it (1.23, stable)."""
+    """A server span, named and attributed as OpenTelemetry's semantic conventions for HTTP have it (1.23, stable).
+
+    But for the route: it has the name that it has in the metrics.
+    """
 
     def __init__(self, tracer: trace.Tracer, scope: Scope) -> None:
         self._tracer = tracer
@@ -72,8 +75,8 @@ class RequestSpan:
                 child.end(self._epoch + int(stage.ended * _SECOND))
             route = scope.get("route")
             if route is not None:
-                span.update_name(f"{self._name} {route.path}")
-                span.set_attribute("http.route", route.path)
+                span.update_name(f"{self._name} {route.name}")
+                span.set_attribute("http.route", route.name)
             span.set_attribute("http.response.status_code", status)
             if status >= 500:
                 span.set_attribute("error.type", str(status))

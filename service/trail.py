@@ -118,6 +118,7 @@ def _line(scope: Scope, answer: _Answer, seconds: float, noted: list[Stage]) -> 
     return {
         "method": scope["method"],
         "path": scope["path"],
+        "route": getattr(scope.get("route"), "name", ""),
         "status": answer.status,
         "bytes": answer.size,
         "milliseconds": round(1000 * seconds, 3),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,14 +19,19 @@ from starlette.types import Receive, Scope, Send
 
 from service import logs, stages
 from service.__main__ import main
+from service.app import Pod
+from service.settings import Settings
 from service.tracing import Tracing
 from service.trail import Trail
+from tests.echo import saved
 from tests.serving import GET, POST, serving
+from tests.test_routes import Doubler
 
 pytestmark = pytest.mark.anyio
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-ROUTE = Route("/v1/models/{model}:predict", lambda _: Response(), methods=["POST"])
+STAGES = ("decode", "queue", "model", "encode")
+ROUTE = Route("/v1/models/{model}:predict", lambda _: Response(), methods=["POST"], name="tfserving_predict")
 
 
 @dataclass
@@ -113,12 +119,12 @@ async def test_a_request_is_a_span_in_its_callers_trace_with_its_stages_below(co
     given = b"\r\ntraceparent: 00-%b-%b-01\r\n\r\n" % (TRACE.encode(), PARENT.encode())
     assert await ask(POST.replace(b"\r\n\r\n", given)) == [200]
     spans = collector.spans
-    server = spans.pop("POST /v1/models/{model}:predict")
+    server = spans.pop("POST tfserving_predict")
     assert (server.trace_id.hex(), server.parent_span_id.hex(), server.kind) == (TRACE, PARENT, Span.SPAN_KIND_SERVER)
     assert attributes(server) == {
         "http.request.method": "POST",
         "http.response.status_code": 200,
-        "http.route": "/v1/models/{model}:predict",
+        "http.route": "tfserving_predict",
         "url.path": "/",
         "url.scheme": "http",
     }
@@ -127,6 +133,23 @@ async def test_a_request_is_a_span_in_its_callers_trace_with_its_stages_below(co
     assert attributes(spans["model"]) == {"batch_rows": 7}
     assert spans["queue"].end_time_unix_nano == spans["model"].start_time_unix_nano
     assert abs(spans["model"].end_time_unix_nano - server.end_time_unix_nano) < 60e9, "by the same clock"
+
+
+async def test_an_inference_has_the_stages_of_the_walk(collector: Collector, tmp_path: Path) -> None:
+    tracing, ready = Tracing("0"), asyncio.Event()
+    settings = Settings(models=f"m={saved(tmp_path, '1')}")
+    async with serving(Pod(settings, "0", lambda _: ready.set(), lambda _: Doubler(), tracing).api) as pod:
+        await ready.wait()
+        body = b'{"instances": [[1, 2, 3], [4, 5, 6]]}'
+        head = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: pod\r\nContent-Length: %d\r\n\r\n" % len(body)
+        assert (await (await pod.connect()).ask(head + body))[0] == 200
+        assert (await (await pod.connect()).ask(GET.replace(b" / ", b" /nowhere ")))[0] == 404
+    await asyncio.to_thread(tracing.close)
+    spans = collector.spans
+    assert set(spans) == {"POST tfserving_predict", "decode", "queue", "model", "encode", "GET nowhere"}
+    assert attributes(spans["model"]) == {"batch_rows": 2}
+    times = [(spans[name].start_time_unix_nano, spans[name].end_time_unix_nano) for name in STAGES]
+    assert [time for pair in times for time in pair] == sorted(time for pair in times for time in pair)
 
 
 async def test_a_request_without_a_trace_begins_one_and_an_error_is_one(collector: Collector) -> None:

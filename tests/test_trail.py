@@ -180,6 +180,7 @@ async def test_the_stages_of_an_inference_are_those_of_the_walk(lines: list[dict
         assert status == 500
     (failed,) = (line for line in lines if line["message"] == "a request failed with the model")
     assert failed["request_id"] == headers["x-request-id"]
+    assert asked[0]["route"] == "tfserving_predict"
     assert list(asked[0]["stages"]) == ["decode", "queue", "model", "encode"]
     assert sum(asked[0]["stages"].values()) <= asked[0]["milliseconds"]
 
