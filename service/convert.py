@@ -48,8 +48,8 @@ def convert(source: Path, signatures: Signatures, quantize: str, calibration: Te
     import tensorflow as tf  # noqa: PLC0415 - after the runner, which sets it up
 
     with tempfile.TemporaryDirectory() as folder:
-        saved = source if source.is_dir() else _saved(tf, source, signatures, Path(folder))
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=list(signatures))
+        _save(tf, source, signatures, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "int8":
@@ -119,18 +119,20 @@ def _read(file: Path | None) -> dict[str, Array]:
         return dict(arrays)
 
 
-def _saved(tf: Any, source: Path, signatures: Signatures, folder: Path) -> Path:
-    """Write what is no SavedModel as one."""
-    loaded, module = formats.load(tf, source), tf.Module()
-    module.root = loaded.root
-    functions = {
-        name: tf.function(loaded.functions[name], autograph=False).get_concrete_function(
-            **{key: tf.TensorSpec(spec.shape, spec.element.numpy, key) for key, spec in signature.inputs.items()}
-        )
-        for name, signature in signatures.items()
-    }
-    tf.saved_model.save(module, str(folder), signatures=functions)
-    return folder
+def _save(tf: Any, source: Path, signatures: Signatures, folder: str) -> None:
+    """Save the signatures and what they need, but nothing else of the model.
+
+    The converter leaves variables that some function of a Keras model might change as they are, and without values.
+    """
+    module, functions = tf.Module(), {}
+    root, loaded, _ = formats.load(tf, source)
+    for name, signature in signatures.items():
+        tensors = {key: tf.TensorSpec(spec.shape, spec.element.numpy, key) for key, spec in signature.inputs.items()}
+        functions[name] = tf.function(loaded[name], autograph=False).get_concrete_function(**tensors)
+    module.used = [function.variables for function in functions.values()]
+    if any(len(function.captured_inputs) > len(function.variables) for function in functions.values()):
+        module.root = root  # has tables too
+    tf.saved_model.save(module, folder, signatures=functions)
 
 
 def _examples(signatures: Signatures, calibration: Tensors) -> list[tuple[str, Tensors]]:
@@ -181,8 +183,9 @@ def _difference(expected: Array, found: Array) -> float:
         return 0.0 if np.array_equal(expected, found) else np.inf
     wide, other = expected.astype(np.float64), found.astype(np.float64)
     differ = ~((wide == other) | (np.isnan(wide) & np.isnan(other)))
-    difference = np.abs(wide - other)[differ].max(initial=0)
-    return float(difference / (np.abs(wide).max() or 1.0)) if np.isfinite(difference) else np.inf
+    difference = np.abs(wide[differ] - other[differ]).max(initial=0)
+    largest = np.abs(wide[np.isfinite(wide)]).max(initial=0)
+    return float(difference / (largest or 1.0)) if np.isfinite(difference) else np.inf
 
 
 def _accuracy(answers: Array, labels: Array) -> float:
