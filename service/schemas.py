@@ -16,6 +16,8 @@ Schema = dict[str, Any]
 STRING: Final[Schema] = {"type": "string"}
 BOOLEAN: Final[Schema] = {"type": "boolean"}
 _NATURAL: Final[Schema] = {"type": "integer", "minimum": 0}
+#: To the Open Inference Protocol, a key that is null is as good as none.
+_ABSENT: Final[Schema] = {"type": "null"}
 _BASE64: Final = {"type": "string", "contentEncoding": "base64"}
 #: Examples of more elements would be longer than what they explain.
 _LARGEST_EXAMPLE: Final = 1000
@@ -24,6 +26,11 @@ _LARGEST_EXAMPLE: Final = 1000
 def record(required: Mapping[str, Schema], **optional: Schema) -> Schema:
     """Return the schema of an object."""
     return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
+
+
+def exactly(required: Mapping[str, Schema]) -> Schema:
+    """Return the schema of an object that has these keys and no other."""
+    return record(required) | {"additionalProperties": False}
 
 
 def listing(items: Schema, size: int | None = None, *, least: int = 0) -> Schema:
@@ -70,7 +77,7 @@ def infer(signatures: Signatures) -> Schema:
     for name, signature in signatures.items():
         chosen, optional = _chosen(name)
         if len(signatures) == 1:
-            chosen, optional = {}, {"signature_name": {"const": name}}
+            chosen, optional = {}, {"signature_name": {"enum": [name, "", None]}}
         inputs = [_oip_tensor(key, spec) for key, spec in signature.inputs.items()]
         parameters = record(chosen, **optional, **_PARAMETERS)
         names = {"enum": list(signature.outputs)}
@@ -112,7 +119,7 @@ _PARAMETERS: Final[dict[str, Schema]] = {
 def _element(element: ElementType) -> Schema:
     """Return the schema of one element; an infinity is none in JSON, so numbers are bounded."""
     if element.is_string:
-        return {"anyOf": [STRING, record({"b64": _BASE64}) | {"additionalProperties": False}]}
+        return {"anyOf": [STRING, exactly({"b64": _BASE64})]}
     if element.numpy.kind == "b":
         return BOOLEAN
     if element.numpy.kind == "f":
@@ -141,7 +148,7 @@ def _rows(specs: Mapping[str, TensorSpec]) -> Schema:
 
 def _named_rows(specs: Mapping[str, TensorSpec]) -> Schema:
     size = next((spec.shape[0] for spec in specs.values() if spec.shape), None)
-    return listing(record({name: tensor(spec, row=True) for name, spec in specs.items()}), size, least=1)
+    return listing(exactly({name: tensor(spec, row=True) for name, spec in specs.items()}), size, least=1)
 
 
 def _instances(specs: Mapping[str, TensorSpec]) -> Schema:
@@ -149,7 +156,7 @@ def _instances(specs: Mapping[str, TensorSpec]) -> Schema:
 
 
 def _columns(specs: Mapping[str, TensorSpec]) -> Schema:
-    named = record({name: tensor(spec) for name, spec in specs.items()})
+    named = exactly({name: tensor(spec) for name, spec in specs.items()})
     return _any([tensor(next(iter(specs.values()))), named] if len(specs) == 1 else [named])
 
 
@@ -159,9 +166,10 @@ def _outputs(specs: Mapping[str, TensorSpec]) -> Schema:
 
 
 def _request(inputs: Schema, output: Schema, parameters: Schema, *, chosen: bool = False) -> Schema:
-    wanted = listing(record({"name": output}, parameters=record({}, binary_data=BOOLEAN)))
+    wanted = listing(record({"name": output}, parameters=_any([record({}, binary_data=_any([BOOLEAN, _ABSENT])), _ABSENT])))
     required = {"inputs": inputs} | ({"parameters": parameters} if chosen else {})
-    return record(required, id=STRING, outputs=wanted, parameters=parameters)
+    optional = {"id": STRING, "outputs": wanted, "parameters": parameters}
+    return record(required, **{key: _any([one, _ABSENT]) for key, one in optional.items() if key not in required})
 
 
 def _oip_tensor(name: str = "", spec: TensorSpec | None = None, *, flat: bool = False) -> Schema:
