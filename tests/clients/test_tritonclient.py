@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tritonclient import http
+from tritonclient.http import aio
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 from service.types import ELEMENT_TYPES
@@ -140,6 +141,27 @@ def test_many_requests_at_once_are_each_answered(address: str) -> None:
             result = each.get_result()
             assert result.get_response()["id"] == str(number)
             np.testing.assert_array_equal(result.as_numpy("sum"), A + B)
+
+
+@pytest.mark.anyio
+@FORM
+@ANSWER
+@pytest.mark.parametrize("coding", [None, "gzip", "deflate"])
+async def test_its_other_form_awaits(address: str, binary_in: bool, binary_out: bool, coding: str | None) -> None:
+    array = np.arange(30_000, dtype=np.int64).reshape(100, 300)
+    async with aio.InferenceServerClient(address) as client:
+        assert await client.is_model_ready("kinds")
+        result = await client.infer(
+            "kinds",
+            [tensor("x", array, "INT64", binary=binary_in)],
+            outputs=outputs("y", binary=binary_out),
+            parameters={"signature_name": "of_INT64"},
+            request_compression_algorithm=coding,
+            response_compression_algorithm=coding,
+        )
+        np.testing.assert_array_equal(result.as_numpy("y"), array)
+        with pytest.raises(InferenceServerException, match="expected a, b"):
+            await client.infer("kinds", inputs()[:1])
 
 
 def test_a_request_may_have_a_priority_and_a_time(client: http.InferenceServerClient) -> None:
