@@ -171,6 +171,34 @@ def test_a_path_may_hold_what_a_name_may_not() -> None:
     assert settings(models="Half_plus-2.0=/x y/ä=1").model_paths() == {"Half_plus-2.0": Path("/x y/ä=1")}
 
 
+def test_labels_are_read_by_model() -> None:
+    found = settings(models="a=/x,b=/y", version_labels=" a/stable=1 , a/canary=0012,b/stable=3")
+    assert found.labels() == {"a": {"stable": 1, "canary": 12}, "b": {"stable": 3}}
+    assert settings().labels() == {}
+    assert settings(version_labels="digits/stable=1").labels() == {"digits": {"stable": 1}}
+
+
+@pytest.mark.parametrize(
+    "entry", ["a", "a/stable", "a/stable=", "a=1", "/stable=1", "a/=1", "a/b/c=1", "a/b:c=1", "a/s=-1", "a/s=v1", ""]
+)
+def test_what_is_no_label_of_a_version_is_refused(entry: str) -> None:
+    assert faults(models="a=/x", version_labels=f"a/good=1,{entry}") == [
+        f"TFPOD_VERSION_LABELS: expected MODEL/LABEL=VERSION, got {entry!r}"
+    ]
+
+
+def test_a_label_of_no_model_and_one_given_twice_are_refused() -> None:
+    assert faults(models="a=/x", version_labels="b/s=1,a/s=1,a/s=2") == [
+        "TFPOD_VERSION_LABELS: 'b/s=1' is about no model that is served",
+        "TFPOD_VERSION_LABELS: 'a/s' is named twice",
+    ]
+
+
+def test_new_versions_need_not_be_looked_for() -> None:
+    assert settings(reload_interval="0").reload_interval == 0
+    assert len(faults(reload_interval="-1")) == 1
+
+
 def test_without_models_the_bundled_ones_are_served() -> None:
     paths = settings().model_paths()
     assert "digits" in paths
