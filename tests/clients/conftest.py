@@ -1,4 +1,4 @@
-"""One pod for all clients."""
+"""One pod of each runtime for all clients."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ import pytest
 from tests.clients.models import serving_kinds
 
 
-@pytest.fixture(scope="session")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="session", params=["tensorflow", "litert"])
+def address(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
     """Return HOST:PORT of a pod."""
-    with serving_kinds(tmp_path_factory.mktemp("kinds")) as found:
+    with serving_kinds(tmp_path_factory.mktemp("kinds"), request.param) as found:
         yield found

@@ -1,6 +1,7 @@
 """A model for clients to call, and a pod that serves it."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,20 @@ def _save(folder: Path) -> None:
     tf.saved_model.save(tf.Module(), str(folder / "1"), signatures=functions)
 
 
+def _convert(version: Path) -> None:
+    """Put the model's .tflite file in its place."""
+    content = tf.lite.TFLiteConverter.from_saved_model(str(version)).convert()
+    shutil.rmtree(version)
+    version.mkdir()
+    (version / "model.tflite").write_bytes(content)
+
+
 @contextlib.contextmanager
-def serving_kinds(folder: Path) -> Iterator[str]:
+def serving_kinds(folder: Path, runtime: str) -> Iterator[str]:
     """Serve that model as `kinds`; yield the address."""
     _save(folder)
+    if runtime == "litert":
+        _convert(folder / "1")
     with program(TFPOD_MODELS=f"kinds={folder}") as pod:
         api, admin = pod.urls()
         until_ready(admin)
