@@ -1,10 +1,9 @@
 """A model that hangs: its callers are told, the pod is unready, and ends; no drain waits for what never comes."""
 
+import contextlib
 import json
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import pytest
 
 from tests.program import Program, get, program, until_ready
 
-#: A request's time, and the drain's: so much longer that nobody could take one for the other.
-SECONDS, DRAIN = 1, 100
+#: The drain's time: so long that nobody would wait for its end.
+DRAIN = 100
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +31,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def pod(model: Path) -> Iterator[Program]:
-    settings: dict[str, Any] = {"TFPOD_MODELS": f"m={model}", "TFPOD_REQUEST_TIMEOUT": str(SECONDS)}
-    with program("--drain-delay=0", f"--drain-timeout={DRAIN}", **settings) as started:
-        yield started
+def serve(model: Path, seconds: float) -> contextlib.AbstractContextManager[Program]:
+    """Serve the model, with so many seconds for a request: after six times that, it is taken for one that hangs."""
+    settings: dict[str, Any] = {"TFPOD_MODELS": f"m={model}", "TFPOD_REQUEST_TIMEOUT": str(seconds)}
+    return program("--drain-delay=0", f"--drain-timeout={DRAIN}", **settings)
 
 
 def ask(api: str, number: float) -> int:
@@ -57,15 +55,16 @@ def hang(api: str, admin: str) -> None:
         caller.join()
 
 
-def test_the_pod_ends_itself_for_others_to_start_it_again(pod: Program) -> None:
-    api, admin = pod.urls()
-    hang(api, admin)
-    assert get(f"{admin}/livez") == (200, "ok"), "it may only be slow, still"
-    assert "a model hangs" in pod.line("a model cannot be served")["reason"]
-    assert pod.process.wait(DRAIN / 2) == 1
+def test_the_pod_ends_itself_for_others_to_start_it_again(model: Path) -> None:
+    with serve(model, 1) as pod:
+        hang(*pod.urls())
+        assert "a model hangs" in pod.line("a model cannot be served")["reason"]
+        assert pod.process.wait(DRAIN / 2) == 1
 
 
-def test_a_drain_does_not_wait_for_a_model_that_hangs(pod: Program) -> None:
-    hang(*pod.urls())
-    pod.process.send_signal(signal.SIGTERM)
-    assert pod.process.wait(DRAIN / 2) == 0
+def test_a_drain_does_not_wait_for_a_model_that_hangs(model: Path) -> None:
+    with serve(model, 4) as pod:
+        api, admin = pod.urls()
+        hang(api, admin)
+        assert get(f"{admin}/livez") == (200, "ok"), "it may only be slow, still"
+        assert pod.end() == 0
