@@ -117,14 +117,19 @@ _PARAMETERS: Final[dict[str, Schema]] = {
 
 
 def _element(element: ElementType) -> Schema:
-    """Return the schema of one element; an infinity is none in JSON, so numbers are bounded."""
+    """Return the schema of one element. Floats are bounded by what would be rounded to an infinity."""
     if element.is_string:
         return {"anyOf": [STRING, exactly({"b64": _BASE64})]}
     if element.numpy.kind == "b":
         return BOOLEAN
     if element.numpy.kind == "f":
-        largest = float(np.finfo(str(element.numpy)).max)
-        return {"type": "number", "format": element.numpy.name, "minimum": -largest, "maximum": largest}
+        number = {"type": "number", "format": element.numpy.name}
+        largest = np.finfo(str(element.numpy)).max
+        if element.numpy.itemsize == 8:
+            return number | {"minimum": -float(largest), "maximum": float(largest)}
+        half_a_step = (float(largest) - float(np.nextafter(largest, largest.dtype.type(0)))) / 2
+        bound = float(largest) + half_a_step
+        return number | {"exclusiveMinimum": -bound, "exclusiveMaximum": bound}
     bounds = np.iinfo(str(element.numpy))
     return {"type": "integer", "format": element.numpy.name, "minimum": bounds.min, "maximum": bounds.max}
 
@@ -166,7 +171,9 @@ def _outputs(specs: Mapping[str, TensorSpec]) -> Schema:
 
 
 def _request(inputs: Schema, output: Schema, parameters: Schema, *, chosen: bool = False) -> Schema:
-    wanted = listing(record({"name": output}, parameters=_any([record({}, binary_data=_any([BOOLEAN, _ABSENT])), _ABSENT])))
+    wanted = listing(
+        record({"name": output}, parameters=_any([record({}, binary_data=_any([BOOLEAN, _ABSENT])), _ABSENT]))
+    )
     required = {"inputs": inputs} | ({"parameters": parameters} if chosen else {})
     optional = {"id": STRING, "outputs": wanted, "parameters": parameters}
     return record(required, **{key: _any([one, _ABSENT]) for key, one in optional.items() if key not in required})

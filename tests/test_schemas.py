@@ -83,6 +83,30 @@ def test_a_predict_request_that_is_refused_does_not(signatures: Signatures, body
     assert not valid(body, schemas.predict(signatures))
 
 
+@pytest.mark.parametrize(
+    ("datatype", "largest", "next_one"),
+    [
+        ("FP16", 65519.99, 65520),
+        ("FP32", 3.4028235677973362e38, 3.4028235677973366e38),
+        ("FP64", 1.7976931348623157e308, None),
+        ("INT8", 127, 128),
+        ("UINT8", 255, 256),
+        ("INT64", 2**63 - 1, 2**63),
+        ("UINT64", 2**64 - 1, 2**64),
+    ],
+)
+def test_the_largest_number_is_the_one_that_is_taken(datatype: str, largest: float, next_one: float | None) -> None:
+    signatures = one(x=spec(datatype, None))
+    body = {"instances": [largest]}
+    tfserving.decode(json.dumps(body).encode(), {}, signatures)
+    assert valid(body, schemas.predict(signatures))
+    if next_one is not None:
+        body = {"instances": [next_one]}
+        with pytest.raises(InvalidRequest):
+            tfserving.decode(json.dumps(body).encode(), {}, signatures)
+        assert not valid(body, schemas.predict(signatures))
+
+
 def infer(name: str = "x", shape: Any = (1, 2), datatype: str = "FP32", data: Any = (1, 2), **more: Any) -> Any:
     return {"inputs": [{"name": name, "shape": list(shape), "datatype": datatype, "data": list(data)}]} | more
 
