@@ -284,6 +284,15 @@ async def test_what_is_not_there_is_named(tmp_path: Path, method: str, path: str
         assert text in answer.json()["error"]
 
 
+@pytest.mark.parametrize("media_type", ["text/html", "application/octet-stream", "multipart/form-data", "\xff"])
+@pytest.mark.parametrize("protocol", ["v1", "v2"])
+async def test_the_media_type_does_not_matter(tmp_path: Path, media_type: str, protocol: str) -> None:
+    async with running(tmp_path) as pod:
+        body = {"instances": [ROW]} if protocol == "v1" else oip()
+        headers = {b"Content-Type": media_type.encode("latin-1")}
+        assert (await pod.http.post(PATHS[protocol], content=json.dumps(body), headers=headers)).status_code == 200
+
+
 @pytest.mark.parametrize("coding", ["br", "gzip, deflate", "gzip,gzip", "utf-8", "x" * 1000])
 async def test_codings_that_are_not_spoken_are_refused_and_those_that_are_named(tmp_path: Path, coding: str) -> None:
     async with running(tmp_path) as pod:

@@ -48,6 +48,14 @@ def test_absent_parts_may_be_null(rest: str) -> None:
     assert (call.id, call.outputs) == ("", None)
 
 
+@pytest.mark.parametrize("rest", ["", " !"])
+def test_of_a_key_that_comes_twice_the_last_counts(rest: str) -> None:
+    tensor = json.dumps(x(data=[0]))[:-1] + ', "data": [1, 2, 3, 4]}'
+    text = f'{{"inputs": [], "id": "a", "inputs": [{tensor}], "id": "b"}}{rest}'
+    call = oip.decode(text.encode(), {}, ONE)
+    assert (call.id, call.inputs["x"].tolist()) == ("b", [[1, 2], [3, 4]])
+
+
 def test_the_id_is_echoed_whatever_is_in_it() -> None:
     for text in ("7", 'quote " and \\', "ä😀\x00\n"):
         call = decode(x(), id=text)
