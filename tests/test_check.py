@@ -67,6 +67,7 @@ def test_a_printed_setting_is_one_that_can_be_given(check: Callable[..., tuple[i
     _, second, _ = check(*(f"--{name.lower().replace('_', '-')}={value}" for name, _, value in printed))
     assert first == second
     assert "everybody is let in" in first
+    assert "in batches" not in first
 
 
 def test_every_model_that_cannot_be_served_is_named(check: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

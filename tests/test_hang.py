@@ -58,6 +58,7 @@ def hang(api: str, admin: str) -> None:
 def test_the_pod_ends_itself_for_others_to_start_it_again(model: Path) -> None:
     with serve(model, 1) as pod:
         hang(*pod.urls())
+        assert "request_id" not in pod.line("the model does not answer"), "it concerns them all"
         assert "a model hangs" in pod.line("a model cannot be served")["reason"]
         assert pod.process.wait(DRAIN / 2) == 1
 

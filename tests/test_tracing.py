@@ -162,6 +162,19 @@ async def test_a_request_without_a_trace_begins_one_and_an_error_is_one(collecto
     assert attributes(strange)["http.request.method"] == "_OTHER"
 
 
+async def test_log_lines_tell_the_trace_that_was_begun(collector: Collector) -> None:
+    told: list[str] = []
+
+    async def look(scope: Scope, receive: Receive, send: Send) -> None:
+        told.append(logs.about.get()["trace_id"])
+
+    tracing = Tracing("0")
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": []}
+    await Trail(look, tracer=tracing)(scope, None, None)  # type: ignore[arg-type]
+    await asyncio.to_thread(tracing.close)
+    assert told == [collector.spans["GET"].trace_id.hex()]
+
+
 async def test_spans_say_whose_they_are(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     await ask(GET)
     assert collector.resource.items() >= {"service.name": "tfpod", "service.version": "1.2.3"}.items()
@@ -193,7 +206,11 @@ async def test_a_collector_that_does_not_answer_delays_neither_requests_nor_the_
 
 async def test_a_collector_that_is_not_there_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     assert await ask(*[POST] * 10) == [200] * 10
+    for thread in threading.enumerate():
+        if thread.name == "traces":
+            await asyncio.to_thread(thread.join)
 
 
 @pytest.fixture
