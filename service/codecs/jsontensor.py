@@ -19,6 +19,9 @@ from service.types import Array, ElementType, TensorSpec
 #: TensorFlow takes at most 254 dimensions, numpy 64; models have far fewer.
 MAX_RANK: Final = 32
 
+#: Texts of more bytes are read quickly or not at all.
+DETAILED: Final = 1 << 18
+
 #: What a JSON value may be, by numpy's kind of element. A bool is an int to Python, never to us.
 _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _QUOTED: Final = 256
@@ -29,8 +32,11 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 def loads(text: bytes) -> Any:
     """Parse the first JSON value of `text`, with NaN and Infinity; what follows it is ignored.
 
-    Slower than `read`, and able to say what is wrong: the error names the reason and, where it is known, the byte.
+    Slower than `read`, and able to say what is wrong: the error names the reason and, where it is known, the byte. No
+    more than DETAILED bytes are looked at in this way: Python would hold its lock, and take seconds.
     """
+    if len(text) > DETAILED:
+        raise _undetailed(text)
     try:
         document = text.decode()
         start = len(document) - len(document.lstrip(" \t\r\n"))
@@ -53,8 +59,11 @@ def loads(text: bytes) -> Any:
     return value
 
 
-def read(text: bytes | msgspec.Raw, element: ElementType, rank: int) -> Array | None:
-    """Return the array of `rank` dimensions that `text` holds, or None if it is not plainly one: then ask `build`."""
+def read(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> Array | None:
+    """Return the array of `rank` dimensions that `text` holds, or None if it is not plainly one: then ask `build`.
+
+    A `rank` of None is whichever it has.
+    """
     if not element.is_string:
         return numeric.read(bytes(text), element, rank)
     try:
@@ -82,7 +91,7 @@ def build(value: Any, element: ElementType) -> Array:
         flat = numeric.as_array(level, element)
     else:
         item = next(item for item in level if type(item) not in _JSON_TYPES[element.numpy.kind])
-        raise _mistyped(item, {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name))
+        raise mistyped(item, {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name))
     return flat.reshape(shape)
 
 
@@ -132,6 +141,27 @@ def _is_plain(array: Array) -> bool:
     return array.nbytes <= numeric.STEP and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
 
 
+def mistyped(item: Any, expected: str) -> InvalidRequest:
+    """Return the error that says of what type a JSON value is, and of what it should be."""
+    names = {bool: "Boolean", int: "Number", float: "Number", str: "String", dict: "Object", list: "Array"}
+    name = names.get(type(item), "Null")
+    return InvalidRequest(f"JSON Value: {quoted(item)} Type: {name} is not of expected type: {expected}")
+
+
+def _undetailed(text: bytes) -> InvalidRequest:
+    """Return what the quick parser has to say."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except RecursionError:
+        return InvalidRequest("JSON Parse error: nested too deeply")
+    except msgspec.DecodeError as error:
+        reason, _, place = str(error).removeprefix("JSON is malformed: ").removesuffix(")").partition(" (byte ")
+        return InvalidRequest(f"JSON Parse error: {reason} at offset: {place or len(text)}")
+    return InvalidRequest(
+        f"no tensors in plain lists as the signature has them; what is wrong is looked for in up to {DETAILED} bytes"
+    )
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if math.isinf(number):
@@ -144,7 +174,7 @@ def _string(item: Any) -> bytes:
         return item.encode()
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
         return _unbase64(item["b64"])
-    raise _mistyped(item, "string")
+    raise mistyped(item, "string")
 
 
 def _unbase64(text: str) -> bytes:
@@ -171,9 +201,3 @@ def _ragged(level: list[Any], size: int, dimension: int) -> InvalidRequest:
         f"Encountered list at unexpected size: expected {size} elements at dimension {dimension}, "
         f"got {found}: {quoted(item)}"
     )
-
-
-def _mistyped(item: Any, expected: str) -> InvalidRequest:
-    names = {bool: "Boolean", int: "Number", float: "Number", str: "String", dict: "Object", list: "Array"}
-    name = names.get(type(item), "Null")
-    return InvalidRequest(f"JSON Value: {quoted(item)} Type: {name} is not of expected type: {expected}")

@@ -4,8 +4,12 @@ No single call works on more than a few hundred kilobytes, so that the interpret
 milliseconds: a thread that reads megabytes leaves the event loop its turns.
 """
 
+import contextlib
 import functools
+import json
+import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -25,22 +29,45 @@ _SHORT: Final = 24
 _UNBRACKETED: Final = bytes.maketrans(b"[]", b"  ")
 #: All that numbers, `true` and `false` are written with, and blanks.
 _VALUES: Final = b"0123456789+-.eEtrufals \t\r\n"
-_OPENING: Final = re.compile(rb"[\[ \t\r\n]*")
+_OPENING: Final = re.compile(rb"[\[ \t\r\n]*+")
 #: An opening bracket that nothing follows, a closing bracket that something follows.
-_MISPLACED: Final = (re.compile(rb"\[[ \t\r\n]*(?:[\],]|\Z)"), re.compile(rb"\][ \t\r\n]*[^\], \t\r\n]"))
+_MISPLACED: Final = (re.compile(rb"\[[ \t\r\n]*+(?:[\],]|\Z)"), re.compile(rb"\][ \t\r\n]*+[^\],]"))
+_MARK: Final = b"e7777"
+#: No double is as large: these are refused where they are not looked for.
+_MARKED: Final = {b"-Infinity": b"-8e7777", b"Infinity": b"8e7777", b"NaN": b"7e7777"}
+_UNMARKED: Final = {mark.decode(): float(word) for word, mark in _MARKED.items()}
+_TRAILING: Final = re.compile(r"trailing characters \(byte ([0-9]+)\)")
 #: What orjson writes as null, by what Python calls it.
 _WORDS: Final = {"nan": b"NaN", "inf": b"Infinity", "-inf": b"-Infinity"}
 
 
-def read(text: bytes, element: ElementType, rank: int) -> Array | None:
-    """Return the array of `rank` dimensions that `text` holds, None if it is not plainly one: NaN is not plain."""
-    if element.numpy.kind not in _ELEMENTS or not 0 < rank <= 16:
-        return None
-    flat = len(text) > STEP or text.count(b"[") * _SHORT > len(text) > _MIDDLE
+def read(text: bytes, element: ElementType, rank: int | None) -> Array | None:
+    """Return the array of `rank` dimensions, or whichever it has, that `text` holds; None if it is not plainly one."""
+    if len(text) > STEP or (len(text) > _MIDDLE and text.count(b"[") * _SHORT > len(text)):
+        return _read(_read_flat, text, element, rank)
+    return _read(_read_nested, text, element, rank)
+
+
+def read_marked(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> Array | None:
+    """Read what is part of a document that is `marked`."""
+    return _read(functools.partial(_read_flat, numbers=_marked_numbers), bytes(text), element, rank)
+
+
+def marked(document: bytes) -> bytes:
+    """Return a document in which numbers that JSON has not are ones for `read_marked`; no string may hold them.
+
+    What follows the document's first value is left out. A document without either is returned itself.
+    """
+    if _MARK in document:
+        return document  # somebody knows the trick
+    for word, mark in _MARKED.items():
+        document = document.replace(word, mark)
     try:
-        return _read_flat(text, element, rank) if flat else _read_nested(text, element, rank)
-    except (msgspec.DecodeError, RecursionError, ValueError, InvalidRequest):
-        return None
+        msgspec.json.decode(document, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        trailing = _TRAILING.search(str(error))
+        return document[: int(trailing[1]) - 1] if trailing else document
+    return document
 
 
 def write(array: Array) -> bytes:
@@ -64,36 +91,73 @@ def as_array(values: Any, element: ElementType) -> Array:
         raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
 
 
+def _read(
+    way: Callable[[bytes, ElementType, int], Array], text: bytes, element: ElementType, rank: int | None
+) -> Array | None:
+    if rank is None:
+        rank = _opening(text)
+    if element.numpy.kind not in _ELEMENTS or not 0 <= rank <= 16:
+        return None
+    try:
+        return way(text, element, rank)
+    except (ValueError, RecursionError, InvalidRequest):  # the parser's errors are ValueErrors
+        return None
+
+
 def _read_nested(text: bytes, element: ElementType, rank: int) -> Array:
     return as_array(_decoder(element.numpy.kind, rank).decode(text), element)
 
 
-def _read_flat(text: bytes, element: ElementType, rank: int) -> Array | None:
-    """Read the numbers without their brackets, and the brackets without the numbers.
+def _numbers(text: bytes, kind: str) -> Any:
+    """Return the numbers of a flat list."""
+    return _decoder(kind, 1).decode(text)
+
+
+def _read_flat(text: bytes, element: ElementType, rank: int, numbers: Callable[[bytes, str], Any] = _numbers) -> Array:
+    """Read the numbers without their brackets, and the brackets without the numbers; raise ValueError if one is amiss.
 
     The numbers must be one list to the parser, the brackets and commas must be those of one shape, and no number may
     stand before an opening bracket or after a closing one: such text is nested lists of that shape, and no other is.
     """
-    opening = _OPENING.match(text)
-    if opening is None or opening[0].count(b"[") != rank:
-        return None
-    decoder = _decoder(element.numpy.kind, 1)
-    numbers, structure = [], []
+    if _opening(text) != rank:
+        raise ValueError(f"not a list of rank {rank}")
+    arrays, structure = [], []
     start = 0
     while start <= len(text):
         end = text.find(b",", start + STEP)
         piece = text[start : end if end >= 0 else len(text)]
         start += len(piece) + 1
         if any(pattern.search(piece) for pattern in _MISPLACED):
-            return None
-        numbers.append(as_array(decoder.decode(b"[%s]" % piece.translate(_UNBRACKETED)), element))
+            raise ValueError("a number is outside of the lists")
+        flat = numbers(b"[%s]" % piece.translate(_UNBRACKETED), element.numpy.kind)
+        arrays.append(as_array(flat, element))
         structure.append(piece.translate(None, _VALUES))
-    shape = _shape(b",".join(structure), rank)
-    return None if shape is None else np.concatenate(numbers).reshape(shape)
+    return np.concatenate(arrays).reshape(_shape(b",".join(structure), rank))
 
 
-def _shape(structure: bytes, rank: int) -> list[int] | None:
-    """Return the shape of lists with these brackets and commas, such as [2, 3] of `[[,,],[,,]]`."""
+def _marked_numbers(text: bytes, kind: str) -> Any:
+    with contextlib.suppress(msgspec.ValidationError):  # a mark is out of range
+        return _numbers(text, kind)
+    numbers = json.loads(text, parse_float=_unmarked)
+    if kind != "f" or not set(map(type, numbers)) <= {int, float}:
+        raise ValueError("not a list of floats")
+    return numbers
+
+
+def _unmarked(text: str) -> float:
+    number = float(text)
+    if math.isinf(number) and text not in _UNMARKED:
+        raise ValueError("a number is out of range")
+    return _UNMARKED.get(text, number)
+
+
+def _opening(text: bytes) -> int:
+    match = _OPENING.match(text)
+    return match[0].count(b"[") if match else 0
+
+
+def _shape(structure: bytes, rank: int) -> list[int]:
+    """Return the shape of lists with these brackets and commas, such as [2, 3] of `[[,,],[,,]]`. Raises ValueError."""
     shape: list[int] = []
     item = b""
     for depth in reversed(range(rank)):
@@ -101,7 +165,9 @@ def _shape(structure: bytes, rank: int) -> list[int] | None:
         size = (end - depth - 1) // (len(item) + 1)
         item = b"[" + (item + b",") * (size - 1) + item + b"]"
         shape.insert(0, size)
-    return shape if item == structure else None
+    if item != structure:
+        raise ValueError("lists of one level differ in length")
+    return shape
 
 
 @functools.cache

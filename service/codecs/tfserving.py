@@ -3,21 +3,25 @@
 Source: TensorFlow Serving's api_rest.md, and util/json_tensor.cc for what the document leaves open.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 import orjson
 
-from service.codecs import http, jsontensor, numeric
+from service.codecs import http, jsontensor, numeric, tfdocument
 from service.errors import InvalidRequest
-from service.types import DEFAULT_SIGNATURE, Array, Call, ElementType, Reply, Signature, Signatures, Tensors
+from service.types import Array, Call, ElementType, Reply, Signature, Signatures, Tensors
+
+#: A way to read a tensor; see jsontensor.py.
+Read = Callable[[bytes | msgspec.Raw, ElementType, int | None], Array | None]
 
 
 class _Predict(msgspec.Struct):
     """The top of a request; tensors are read once the signature is known. Unknown keys are ignored."""
 
-    signature_name: str = DEFAULT_SIGNATURE
+    signature_name: str = ""
     instances: msgspec.Raw = msgspec.Raw(b"")
     inputs: msgspec.Raw = msgspec.Raw(b"")
 
@@ -25,6 +29,10 @@ class _Predict(msgspec.Struct):
 _predict: Final = msgspec.json.Decoder(_Predict)
 _list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+#: `{` or `[{`.
+_NAMED: Final = re.compile(rb"\[?[ \t\r\n]*+\{")
+#: As objects, rows take many times their bytes.
+_MOST_OBJECTS: Final = 1 << 16
 
 
 def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
@@ -35,7 +43,11 @@ def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> 
 
     Raises InvalidRequest. Plain numbers take the short way; whatever is not plain is looked at in detail.
     """
-    return _decode_plain(body, signatures) or _decode_any(jsontensor.loads(body), signatures)
+    call = _decode_plain(body, signatures)
+    if call is None and len(body) > jsontensor.DETAILED and _all_numbers(signatures):
+        legal = numeric.marked(body)
+        call = None if legal is body else _decode_plain(legal, signatures, numeric.read_marked)
+    return call or tfdocument.understand(jsontensor.loads(body), signatures)
 
 
 def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
@@ -54,152 +66,46 @@ def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     return jsontensor.dump({"predictions" if call.by_row else "outputs": answer}), http.JSON
 
 
-def _decode_plain(body: bytes, signatures: Signatures) -> Call | None:
+def _decode_plain(body: bytes, signatures: Signatures, read: Read = jsontensor.read) -> Call | None:
     """Read a request whose tensors are plain lists; None if this is not one."""
     try:
         request = _predict.decode(body)
-        signature = signatures.get(request.signature_name)
-        if signature is None or bool(request.instances) == bool(request.inputs):
-            return None
-        arrays = _bare(request, signature) or _named(request, signature)
+        signature = tfdocument.signature_of(request.signature_name, signatures)
+        by_row = tfdocument.is_by_row(instances=bool(request.instances), inputs=bool(request.inputs))
+        arrays = _plain(bytes(request.instances or request.inputs), signature, read, by_row=by_row)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return _call(request.signature_name, signature, arrays, by_row=bool(request.instances)) if arrays else None
+    return tfdocument.call_of(request.signature_name, signature, arrays, by_row=by_row) if arrays else None
 
 
-def _bare(request: _Predict, signature: Signature) -> dict[str, Array] | None:
-    """Read the tensor of the only input; {"b64": …} would be ambiguous if it were called so."""
-    if len(signature.inputs) > 1 or "b64" in signature.inputs:
+def _plain(text: bytes, signature: Signature, read: Read, *, by_row: bool) -> dict[str, Array] | None:
+    """Read tensors that are bare, or named in objects; {"b64": …} is bare, unless there is an input of that name."""
+    named = _NAMED.match(text)
+    if len(signature.inputs) == 1 and "b64" not in signature.inputs:
+        arrays = _read(dict.fromkeys(signature.inputs, text), signature, read)
+        if arrays or not named:
+            return arrays
+    if not (named and by_row):
+        return _read(_object.decode(text), signature, read) if named else None
+    rows = [_object.decode(row) for row in _list.decode(text)[: _MOST_OBJECTS + 1]]
+    if len(rows) > _MOST_OBJECTS or any(row.keys() != signature.inputs.keys() for row in rows):
         return None
-    ((name, spec),) = signature.inputs.items()
-    array = jsontensor.read(request.instances or request.inputs, spec.element, len(spec.shape or ()))
-    return None if array is None or not array.size else {name: array}
+    return _read({n: b"[%s]" % b",".join([bytes(row[n]) for row in rows]) for n in signature.inputs}, signature, read)
 
 
-def _named(request: _Predict, signature: Signature) -> dict[str, Array] | None:
-    """Read the tensors of objects that name exactly the inputs; those of rows are put together as text."""
-    rows = [_object.decode(row) for row in _list.decode(request.instances)] if request.instances else []
-    columns = _object.decode(request.inputs) if request.inputs else {}
-    if any(given.keys() != signature.inputs.keys() for given in rows or [columns]):
-        return None
+def _read(texts: Mapping[str, bytes | msgspec.Raw], signature: Signature, read: Read) -> dict[str, Array] | None:
     arrays = {}
     for name, spec in signature.inputs.items():
-        text = b"[%s]" % b",".join([bytes(row[name]) for row in rows]) if rows else columns[name]
-        array = jsontensor.read(text, spec.element, len(spec.shape or ()))
+        rank = None if spec.shape is None else len(spec.shape)
+        array = read(texts[name], spec.element, rank) if name in texts else None
         if array is None or not array.size:
             return None
         arrays[name] = array
     return arrays
 
 
-def _call(name: str, signature: Signature, arrays: dict[str, Array], *, by_row: bool) -> Call:
-    for key, array in arrays.items():
-        jsontensor.fit(key, array, signature.inputs[key])
-    if len(arrays) > 1 and signature.batches and len({len(array) for array in arrays.values()}) > 1:
-        sizes = ", ".join(f"{key} {len(array)}" for key, array in sorted(arrays.items()))
-        raise InvalidRequest(f"all inputs must have the same number of rows: {sizes}")
-    return Call(name, arrays, by_row=by_row)
-
-
-def _decode_any(document: Any, signatures: Signatures) -> Call:
-    if not isinstance(document, dict):
-        raise InvalidRequest("Is not object")
-    name = document.get("signature_name", DEFAULT_SIGNATURE)
-    if not isinstance(name, str):
-        raise InvalidRequest("'signature_name' key must be a string value.")
-    if name not in signatures:
-        raise InvalidRequest(f'Serving signature name: "{name[:256]}" not found in signature def')
-    signature = signatures[name]
-    if "instances" in document and "inputs" in document:
-        raise InvalidRequest("Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist")
-    if "instances" in document:
-        arrays = _rows(document["instances"], signature)
-    elif "inputs" in document:
-        arrays = _columns(document["inputs"], signature)
-    else:
-        raise InvalidRequest("Missing 'inputs' or 'instances' key")
-    return _call(name, signature, arrays, by_row="instances" in document)
-
-
-def _rows(instances: Any, signature: Signature) -> dict[str, Array]:
-    if not isinstance(instances, list):
-        raise InvalidRequest("Expecting 'instances' to be an list/array")
-    if not instances:
-        raise InvalidRequest("No values in 'instances' array")
-    names = sorted(signature.inputs)
-    if not all(_is_named(row, signature) for row in instances):
-        if len(names) > 1 or any(_is_named(row, signature) for row in instances):
-            raise InvalidRequest(
-                "instances is a plain list, but expecting list of objects as multiple input tensors required "
-                "as per tensorinfo_map"
-            )
-        return {names[0]: _column(instances, names[0], signature)}
-    for number, row in enumerate(instances):
-        if sorted(row) != names:
-            raise InvalidRequest(
-                f"Failed to process element: {number} of 'instances' list. Error: "
-                f"JSON object: {jsontensor.quoted(row)} keys must be equal to: {','.join(names)}"
-            )
-    return {name: _column([row[name] for row in instances], name, signature, f" key: {name}") for name in names}
-
-
-def _column(rows: list[Any], name: str, signature: Signature, key: str = "") -> Array:
-    """Return the rows as one tensor, or name the first one at fault."""
-    element = signature.inputs[name].element
-    try:
-        return jsontensor.build(rows, element)
-    except InvalidRequest:
-        number = _first_fault(rows, element)
-    try:
-        first, found = (jsontensor.build(row, element) for row in (rows[0], rows[number]))
-        fault = f"Expecting tensor size: {first.size} but got: {found.size}"
-        if first.size == found.size:
-            fault = f"Expecting tensor shape: {list(first.shape)} but got: {list(found.shape)}"
-    except InvalidRequest as error:
-        fault = str(error)
-    raise InvalidRequest(f"Failed to process element: {number}{key} of 'instances' list. Error: {fault}")
-
-
-def _first_fault(rows: list[Any], element: ElementType) -> int:
-    """Return the number of the first row that is no tensor, or none like the first row's; there is one."""
-    start, stop = 0, len(rows)
-    while stop - start > 1:
-        middle = (start + stop) // 2
-        try:
-            jsontensor.build([rows[0], *rows[start:middle]], element)
-            start = middle
-        except InvalidRequest:
-            stop = middle
-    return start
-
-
-def _columns(inputs: Any, signature: Signature) -> dict[str, Array]:
-    if not _is_named(inputs, signature):
-        if len(signature.inputs) > 1:
-            raise InvalidRequest(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors required"
-            )
-        (name,) = signature.inputs
-        return {name: _tensor(inputs, name, signature)}
-    for name in signature.inputs:
-        if name not in inputs:
-            raise InvalidRequest(f"Missing named input: {name} in 'inputs' object.")
-    unknown = sorted(set(inputs) - set(signature.inputs))
-    if unknown:
-        raise InvalidRequest(f"unknown named input: {unknown[0][:256]} in 'inputs' object.")
-    return {name: _tensor(inputs[name], name, signature) for name in signature.inputs}
-
-
-def _is_named(value: Any, signature: Signature) -> bool:
-    """Tell an object of inputs from a tensor: {"b64": …} is a string, unless there is an input of that name."""
-    return isinstance(value, dict) and (set(value) != {"b64"} or "b64" in signature.inputs)
-
-
-def _tensor(value: Any, name: str, signature: Signature) -> Array:
-    try:
-        return jsontensor.build(value, signature.inputs[name].element)
-    except InvalidRequest as error:
-        raise InvalidRequest(f"input {name!r}: {error}") from None
+def _all_numbers(signatures: Signatures) -> bool:
+    return not any(spec.element.is_string for signature in signatures.values() for spec in signature.inputs.values())
 
 
 def _check_rows(outputs: Tensors) -> None:

@@ -134,6 +134,57 @@ def test_unusual_ranks_are_not_read(rank: int) -> None:
     assert numeric.read(b"[1.0]", FLOAT, rank) is None
 
 
+@pytest.mark.parametrize(("text", "shape"), [(b"1", ()), (b"[1]", (1,)), (b" [ [1],[2]]", (2, 1))])
+def test_an_unknown_rank_is_that_of_the_text(text: bytes, shape: tuple[int, ...]) -> None:
+    found = numeric.read(text, FLOAT, None)
+    assert found is not None
+    assert found.shape == shape
+
+
+@pytest.mark.parametrize("step", [1, 16, numeric.STEP])
+@pytest.mark.parametrize("name", ["float16", "float32", "float64"])
+def test_numbers_that_json_has_not_can_be_marked(monkeypatch: pytest.MonkeyPatch, name: str, step: int) -> None:
+    monkeypatch.setattr(numeric, "STEP", step)
+    array = np.array([[np.nan, 1.5, np.inf], [-np.inf, 2, -0.0]], dtype=name)
+    text = json.dumps(array.tolist()).encode()
+    assert numeric.read(text, ELEMENTS[name], 2) is None
+    for rest in (b"", b"\n", b" and more", b"]"):
+        found = numeric.read_marked(numeric.marked(text + rest), ELEMENTS[name], 2)
+        assert found is not None
+        assert same(found, array)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            b"[%s, 1]" % word
+            for word in (b"NaN0", b"1NaN", b"-NaN", b"NaNNaN", b"Infinity1", b"--Infinity", b"Inf", b"nan")
+        ),
+        b"[NaN, 1e400]",
+        b"[NaN, 1e39]",
+        b"[NaN, true]",
+        b'[NaN, "1"]',
+        b"[NaN, null]",
+        b"[NaN, [1]]",
+        b"[NaN, 7e7777]",
+        b"[NaN, -1e7777]",
+    ],
+)
+def test_nothing_else_can_be_marked(text: bytes) -> None:
+    assert numeric.read_marked(numeric.marked(text), FLOAT, 1) is None
+
+
+def test_only_floats_can_be_marked() -> None:
+    for name in ("int32", "bool"):
+        assert numeric.read_marked(numeric.marked(b"[NaN]"), ELEMENTS[name], 1) is None
+
+
+def test_what_needs_no_mark_is_left_as_it_is() -> None:
+    for document in (b'{"a": [1, 2]}', b'{"a": [1, ', b"[" * 100_000, b"7e7777 NaN"):
+        assert numeric.marked(document) is document
+
+
 @pytest.mark.parametrize("shape", [(100_000,), (2000, 50), (1, 200, 200, 3), (50_000, 1, 1)])
 def test_no_step_is_long(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
     """Neither the parser nor the writer is ever handed more than a step and the item that ends it."""

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.codecs import tfserving
+from service.codecs import jsontensor, numeric, tfdocument, tfserving
 from service.errors import InvalidRequest
 from service.types import Array, Call, Reply, Signature, TensorSpec
-from tests.codecs.forms import FLOAT, signatures, spec
+from tests.codecs.forms import FLOAT, same, signatures, spec
 
 ONE = signatures({"x": spec("float32", None, 2)})
 TWO = signatures({"a": spec("float32", None, 2), "b": spec("object", None)})
@@ -38,6 +38,8 @@ def encode(call: Call, **outputs: Array) -> Any:
         {"inputs": [[1, 2], [3, 4]]},
         {"inputs": {"x": [[1, 2], [3, 4]]}},
         {"signature_name": "serving_default", "instances": [[1, 2], [3, 4]], "unknown": {"a": [None]}},
+        {"signature_name": "", "instances": [[1, 2], [3, 4]]},
+        {"inputs": {"x": [[1, 2], [3, 4]], "unknown": 1}},
     ],
 )
 def test_one_input_may_be_bare_or_named_by_row_or_by_column(document: Any) -> None:
@@ -54,6 +56,25 @@ def test_bytes_after_the_document_are_ignored(rest: bytes) -> None:
 def test_a_signature_may_be_named() -> None:
     of = {"other": Signature({"x": spec("int32", None)}, {"y": spec("int32", None)})}
     assert decode({"signature_name": "other", "instances": [1, 2]}, of).signature == "other"
+
+
+@pytest.mark.parametrize("rest", [b"", b" !"], ids=["the short way", "the long way"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": 7, "instances": [[9, 9]], "instances": [[1, 2]], "inputs": 8, "inputs": null}',
+        b'{"instances": [[9, 9]], "signature_name": "no", "instances": [[1, 2]], "signature_name": "serving_default"}',
+        b'{"instances": [{"x": [9, 9], "x": [1, 2]}]}',
+        b'{"inputs": {"x": 9, "y": 9, "x": [[1, 2]]}}',
+    ],
+)
+def test_of_keys_that_are_given_twice_the_last_counts(body: bytes, rest: bytes) -> None:
+    """As in most parsers of JSON. TensorFlow Serving's takes the first, and nobody can rely on either."""
+    if b"null" in body:
+        with pytest.raises(InvalidRequest, match="only one of"):
+            tfserving.decode(body + rest, {}, ONE)
+    else:
+        assert tfserving.decode(body + rest, {}, ONE).inputs["x"].tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +158,13 @@ def test_several_inputs_are_objects() -> None:
             ),
         ),
         ({"inputs": {"y": [[1, 2]]}}, "Missing named input: x in 'inputs' object."),
-        ({"inputs": {"x": [[1, 2]], "y": 1}}, "unknown named input: y in 'inputs' object."),
+        (
+            {"instances": [{"x": [1, 2]}, [1, 2]]},
+            (
+                "Failed to process element: 1 of 'instances' list. "
+                "Error: JSON Value: [1, 2] Type: Array is not of expected type: object"
+            ),
+        ),
         (
             {"inputs": [[1, 2], [3]]},
             (
@@ -174,6 +201,65 @@ def test_several_inputs_must_all_be_there_and_fit(document: Any, error: str) -> 
     assert error in refused(document, TWO)
 
 
+LARGE: list[tuple[bytes, Any]] = [
+    (b'{"instances": [[1, 2], [3, 4]]}', ONE),
+    (b'{"instances": [{"x": [1, 2]}, {"x": [3, 4]}]}', ONE),
+    (b'{"inputs": {"x": [[1, 2], [3, 4]]}, "signature_name": "NaN"}', {"NaN": ONE["serving_default"]}),
+    (b'{"instances": [[1, 2], [NaN, -Infinity]]} and more', ONE),
+    (b'{"instances": [{"x": [1, Infinity]}, {"x": [3, 4]}]}', ONE),
+    (b'{"inputs": [[1, 2], [3, 4]]}{', ONE),
+    (b'{"inputs": [[[1, 2], [3, NaN]]]}', signatures({"x": TensorSpec(FLOAT, None)})),
+    (b'{"inputs": {"x": [NaN], "k": 5}}', signatures({"x": spec("float64", None), "k": spec("int8")})),
+    (b'{"instances": [{"a": [1, 2], "b": "NaN"}, {"a": [3, 4], "b": {"b64": "AA=="}}]}', TWO),
+    (b'{"instances": ["NaN", {"b64": "AA=="}]}', signatures({"x": spec("object", None)})),
+    (b'{"instances": [{"b64": 1}]}', signatures({"b64": spec("float32", None)})),
+    (b'{"instances": [true, false]}', signatures({"x": spec("bool", None)})),
+]
+
+
+@pytest.mark.parametrize(("body", "of"), LARGE)
+def test_large_requests_are_understood_without_the_slow_parser(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, of: Any
+) -> None:
+    expected = tfdocument.understand(jsontensor.loads(body), of)
+    monkeypatch.setattr(jsontensor, "DETAILED", 0)
+    found = tfserving.decode(body, {}, of)
+    assert (found.signature, found.by_row) == (expected.signature, expected.by_row)
+    assert all(same(found.inputs[name], array) for name, array in expected.inputs.items())
+
+
+@pytest.mark.parametrize(
+    ("body", "of", "error"),
+    [
+        (b'{"instances": [[1, 2], [3]]}', ONE, "no tensors in plain lists"),
+        (b'{"instances": [[1, 7e7777], [NaN, 4]]}', ONE, "JSON Parse error: invalid character at offset: 29"),
+        (b'{"instances": [[1, 1e400], [NaN, 4]]}', ONE, "JSON Parse error: invalid character at offset: 28"),
+        (b'{"instances": ["a", NaN]}', signatures({"x": spec("object", None)}), "JSON Parse error: invalid character"),
+        (b'{"instances": [NaN]}', signatures({"x": spec("int32", None)}), "JSON Parse error: invalid character"),
+        (b'{"instances": [[1, 2]', ONE, "JSON Parse error: Input data was truncated at offset: 21"),
+        (b"[" * 100_000, ONE, "JSON Parse error: nested too deeply"),
+        (b'{"instances": 1, "inputs": 1}', ONE, "Not formatted correctly"),
+        (b'{"signature_name": "no", "inputs": 1}', ONE, 'Serving signature name: "no" not found'),
+        (b"{}", ONE, "Missing 'inputs' or 'instances' key"),
+        (b'{"instances": [[1, 2, 3]]}', ONE, "input 'x' has shape [1, 3], expected [-1, 2]"),
+        (b'{"inputs": {"a": [[1, 2]], "b": ["p", "q"]}}', TWO, "all inputs must have the same number of rows"),
+    ],
+)
+def test_large_requests_are_refused_without_the_slow_parser(
+    monkeypatch: pytest.MonkeyPatch, body: bytes, of: Any, error: str
+) -> None:
+    monkeypatch.setattr(jsontensor, "DETAILED", 0)
+    with pytest.raises(InvalidRequest) as caught:
+        tfserving.decode(body, {}, of)
+    assert str(caught.value).startswith(error)
+
+
+def test_a_large_request_of_more_objects_than_can_be_batched_is_refused() -> None:
+    body = b'{"instances": [%s{"x": [1, 2]}]}' % (b'{"x": [1, 2]}, ' * 70_000)
+    with pytest.raises(InvalidRequest, match="no tensors in plain lists"):
+        tfserving.decode(body, {}, ONE)
+
+
 def test_the_row_at_fault_is_found_among_many() -> None:
     for number in (0, 1, 499, 500, 998, 999):
         rows: list[Any] = [[1, 2]] * 1000
@@ -196,6 +282,23 @@ def test_floats_keep_their_point() -> None:
 def test_nan_and_infinity_are_bare_words() -> None:
     y = np.array([np.nan, np.inf, -np.inf, 0.1], np.float32)
     assert tfserving.encode(BY_COLUMN, Reply({"y": y}))[0] == b'{"outputs":[NaN,Infinity,-Infinity,0.1]}'
+
+
+def test_an_answer_by_row_is_the_same_in_one_piece_and_in_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    outputs: dict[str, Array] = {
+        "y": random.random((7, 3, 2), np.float32),
+        "nan": np.array([0.5, np.nan, 1, 2, -np.inf, 3, 4]),
+        "text": np.array([b"a"] * 7, object),
+        "some_bytes": np.array([[b"\xff"]] * 7, object),
+    }
+    whole = tfserving.encode(BY_ROW, Reply(outputs))[0]
+    row = json.loads(whole)["predictions"][4]
+    assert np.array_equal(np.array(row.pop("y"), np.float32), outputs["y"][4])
+    assert row == {"nan": -np.inf, "text": "a", "some_bytes": [{"b64": "/w=="}]}
+    monkeypatch.setattr(numeric, "STEP", 8)
+    assert tfserving.encode(BY_ROW, Reply(outputs))[0] == whole
+    assert tfserving.encode(BY_COLUMN, Reply({"y": outputs["y"]}))[0].count(b"[") == 1 + 7 + 21
 
 
 def test_string_outputs_are_text_unless_their_name_says_bytes() -> None:
