@@ -76,7 +76,7 @@ def infer(signatures: Signatures) -> Schema:
     forms = []
     for name, signature in signatures.items():
         chosen, optional = _chosen(name)
-        if len(signatures) == 1:
+        if len(signatures) == 1 or optional:
             chosen, optional = {}, {"signature_name": {"enum": [name, "", None]}}
         inputs = [_oip_tensor(key, spec) for key, spec in signature.inputs.items()]
         parameters = record(chosen, **optional, **_PARAMETERS)
@@ -135,9 +135,10 @@ def _element(element: ElementType) -> Schema:
 
 
 def _chosen(name: str) -> tuple[dict[str, Schema], dict[str, Schema]]:
-    """Return how a request names its signature: what it must have, and what it may."""
-    constant: dict[str, Schema] = {"signature_name": {"const": name}}
-    return ({}, constant) if name == DEFAULT_SIGNATURE else (constant, {})
+    """Return how a request names its signature: what it must have, and what it may; no name is the default one."""
+    if name == DEFAULT_SIGNATURE:
+        return {}, {"signature_name": {"enum": [name, ""]}}
+    return {"signature_name": {"const": name}}, {}
 
 
 def _has_rows(specs: Mapping[str, TensorSpec]) -> bool:
@@ -161,7 +162,7 @@ def _instances(specs: Mapping[str, TensorSpec]) -> Schema:
 
 
 def _columns(specs: Mapping[str, TensorSpec]) -> Schema:
-    named = exactly({name: tensor(spec) for name, spec in specs.items()})
+    named = record({name: tensor(spec) for name, spec in specs.items()})
     return _any([tensor(next(iter(specs.values()))), named] if len(specs) == 1 else [named])
 
 
