@@ -16,6 +16,7 @@ CONFLICTS = [
     (["autoscaling.metricsSource=builtin", "adapter.enabled=false"], "builtin needs adapter.enabled=true"),
     (["httpRoute.enabled=true", "auth.tokens={a}"], "httpRoute.enabled needs httpRoute.parentRefs"),
     (["drain.timeout=9", "requestTimeout=10"], "drain.timeout (9) is less than requestTimeout (10)"),
+    (["runtime=litert", "gpu.count=1"], "gpu.count needs runtime=tensorflow"),
     (["model.subPath=digits"], "model.subPath needs model.existingClaim"),
     (["model.others.digits=/elsewhere"], "model.others names digits"),
     (
@@ -55,6 +56,7 @@ def test_values_that_only_autoscaling_needs_do_not_matter_without_it() -> None:
     ("value", "path"),
     [
         ("ingres.enabled=true", "ingres"),
+        ("runtime=onnx", "runtime"),
         ("autoscaling.maxReplica=3", "maxReplica"),
         ("autoscaling.minReplicas=0", "minReplicas"),
         ("autoscaling.gpuUtilization=101", "gpuUtilization"),

@@ -167,6 +167,24 @@ def test_the_image_is_named_by_tag_or_digest() -> None:
     assert image("image.tag=dev", f"image.digest={digest}") == f"r/t@{digest}"
 
 
+def test_the_runtime_chooses_image_and_memory_unless_they_are_given() -> None:
+    def container(*values: str) -> Any:
+        return server(*values)["spec"]["containers"][0]
+
+    def memory(*values: str) -> list[str | None]:
+        return [container(*values)["resources"][kind].get("memory") for kind in ("requests", "limits")]
+
+    assert container()["image"].startswith("tfpod:")
+    assert memory() == ["768Mi", "2Gi"]
+    assert container("runtime=litert")["image"].startswith("tfpod-litert:")
+    assert memory("runtime=litert") == ["96Mi", "512Mi"]
+    assert container("runtime=litert")["resources"]["limits"]["cpu"] == "2"
+    assert container("runtime=litert", "image.repository=r/t")["image"].startswith("r/t:")
+    assert memory("runtime=litert", "resources.limits.memory=1Gi") == ["96Mi", "1Gi"]
+    assert memory("runtime=litert", "resources.limits.memory=null") == ["96Mi", None]
+    assert "limits" not in container("json:resources.limits=null")["resources"]
+
+
 def test_it_works_as_a_part_of_another_chart(tmp_path: Path) -> None:
     parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
     part = {"name": "tfpod", "version": yaml.safe_load((helm.CHART / "Chart.yaml").read_text())["version"]}

@@ -21,8 +21,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{- define "tfpod.image" -}}
 {{- $image := .Values.image -}}
-{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
-{{- else }}{{ $image.repository }}:{{ ternary $image.tag (int64 $image.tag) (kindIs "string" $image.tag) | default .Chart.AppVersion }}{{ end }}
+{{- $repository := $image.repository | default (ternary "tfpod-litert" "tfpod" (eq .Values.runtime "litert")) -}}
+{{- if $image.digest }}{{ $repository }}@{{ $image.digest }}
+{{- else }}{{ $repository }}:{{ ternary $image.tag (int64 $image.tag) (kindIs "string" $image.tag) | default .Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "tfpod.serviceAccountName" -}}
@@ -42,9 +43,17 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- range $name, $path := $model.others }},{{ $name }}={{ $path }}{{ end }}
 {{- end }}
 
-{{- /* The container's resources, the GPUs among the limits. */}}
+{{- /* The container's resources, the GPUs among the limits. Memory that is "" is what the runtime needs; null is none. */}}
 {{- define "tfpod.resources" -}}
 {{- $resources := deepCopy .Values.resources -}}
+{{- $tensorflow := dict "requests" "768Mi" "limits" "2Gi" -}}
+{{- $litert := dict "requests" "96Mi" "limits" "512Mi" -}}
+{{- range $kind, $memory := ternary $litert $tensorflow (eq .Values.runtime "litert") -}}
+{{- $amounts := get $resources $kind -}}
+{{- if and $amounts (eq (toString (get $amounts "memory")) "") (hasKey $amounts "memory") -}}
+{{- $_ := set $amounts "memory" $memory -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.gpu.count -}}
 {{- $limits := set ($resources.limits | default dict) .Values.gpu.resourceName (int .Values.gpu.count) -}}
 {{- $_ := set $resources "limits" $limits -}}

@@ -35,6 +35,9 @@ values.schema.json. */}}
 {{- if lt (int $v.drain.timeout) (int $v.requestTimeout) -}}
 {{- $faults = append $faults (printf "drain.timeout (%v) is less than requestTimeout (%v): a pod that stops would cut requests off" $v.drain.timeout $v.requestTimeout) -}}
 {{- end -}}
+{{- if and (eq $v.runtime "litert") (include "tfpod.requestsGpu" .) -}}
+{{- $faults = append $faults "runtime=litert computes on processors only: gpu.count needs runtime=tensorflow" -}}
+{{- end -}}
 {{- if and $v.model.subPath (not $v.model.existingClaim) -}}
 {{- $faults = append $faults "model.subPath needs model.existingClaim" -}}
 {{- end -}}
