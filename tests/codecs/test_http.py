@@ -20,6 +20,7 @@ STATUSES = {
     "PermissionDenied": 403,
     "NotFound": 404,
     "Overloaded": 429,
+    "NotSupported": 501,
     "NotReady": 503,
     "DeadlineExceeded": 504,
     "ModelFailed": 500,
