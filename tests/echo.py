@@ -25,6 +25,7 @@ class Echo:
     folder: Path
     signatures: Signatures = field(default_factory=lambda: ECHO)
     before: Callable[[str, Tensors], None] = lambda *_: None
+    platform: str = "none"
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Answer."""
@@ -37,11 +38,16 @@ class Loader:
     """Loads echoes, but each only when the test says `go`."""
 
     begun: list[Path] = field(default_factory=list)
+    most_at_once: int = 0
+    _under_way: int = 0
     _go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def __call__(self, folder: Path) -> Echo:
         self.begun.append(folder)
+        self._under_way += 1
+        self.most_at_once = max(self.most_at_once, self._under_way)
         assert self._go.acquire(timeout=60)
+        self._under_way -= 1
         return Echo(folder)
 
     def go(self, times: int = 1) -> None:
