@@ -52,7 +52,7 @@ def decode(body: bytes, headers: Mapping[str, str], signatures: Signatures) -> C
     parameters = request.parameters or Parameters()
     name, signature = _signature(parameters.signature_name, signatures)
     arrays = _arrays(request.inputs, signature, memoryview(body)[length:])
-    if signature.batches and len({len(array) for array in arrays.values()}) > 1:
+    if len(arrays) > 1 and signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
     outputs, in_binary = _wanted(request.outputs or [], signature, in_binary=parameters.binary_data_output)
     return Call(
@@ -135,7 +135,7 @@ def _signature(wanted: str | None, signatures: Signatures) -> tuple[str, Signatu
 def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview) -> dict[str, Array]:
     """Return the inputs by name; the data of those in binary is `rest`, all of it."""
     given = [tensor.name for tensor in inputs]
-    if sorted(given) != sorted(signature.inputs):
+    if given != list(signature.inputs) and sorted(given) != sorted(signature.inputs):
         raise InvalidRequest(f"the inputs are {jsontensor.quoted(given)}; expected {', '.join(signature.inputs)}")
     arrays: dict[str, Array] = {}
     for tensor in inputs:
@@ -172,9 +172,9 @@ def _check_shape(shape: list[int]) -> None:
     """Refuse a shape that no data can have, before anybody computes with it."""
     if len(shape) > jsontensor.MAX_RANK:
         fault = f"more than {jsontensor.MAX_RANK} dimensions are in the shape"
-    elif any(size < 0 for size in shape):
+    elif min(shape, default=0) < 0:
         fault = "a size is negative in the shape"
-    elif math.prod(size or 1 for size in shape) > (_EMPTY if 0 in shape else 2**63):
+    elif math.prod(shape) > 2**63 or (0 in shape and math.prod(filter(None, shape)) > _EMPTY):
         fault = "too large is the shape"
     else:
         return
@@ -207,6 +207,8 @@ def _wanted(
     outputs: list[Output], signature: Signature, *, in_binary: bool
 ) -> tuple[tuple[str, ...] | None, frozenset[str]]:
     """Return the outputs asked for, None for all, and those to be answered in binary; by default `in_binary`."""
+    if not outputs:
+        return None, frozenset(signature.outputs if in_binary else ())
     forms = dict.fromkeys(signature.outputs, in_binary)
     for output in outputs:
         if output.name not in signature.outputs:
@@ -218,5 +220,4 @@ def _wanted(
             raise InvalidRequest(f"output {output.name!r}: shared memory is not supported")
         if parameters.binary_data is not None:
             forms[output.name] = parameters.binary_data
-    names = tuple(output.name for output in outputs)
-    return names or None, frozenset(name for name, form in forms.items() if form)
+    return tuple(output.name for output in outputs), frozenset(name for name, form in forms.items() if form)
