@@ -4,14 +4,15 @@ Source: the OpenAPI Specification 3.1 at spec.openapis.org.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
+import orjson
 from starlette.routing import Route
 
 from service import schemas
-from service.schemas import BOOLEAN, STRING, Schema, listing, record
+from service.operations import BODIES, ERRORS, INFERENCE, OPERATIONS, PARAMETERS, Operation
+from service.schemas import STRING, Schema, record
 from service.types import Signatures
 
 
@@ -32,6 +33,26 @@ class Place(Protocol):
     def inference(self) -> str | None:
         """The route's name, if it is one of inference."""
         ...
+
+
+_SERVICE: Final = "service"
+_RETRY: Final = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+
+
+class Documents:
+    """The document as JSON, kept until what is served has changed: everybody may ask for it, as often as he likes."""
+
+    def __init__(self, places: Iterable[Place], version: str) -> None:
+        self._places, self._version = list(places), version
+        self._kept: dict[bool, tuple[Any, bytes]] = {}
+
+    def get(self, served: Mapping[str, Signatures], *, closed: bool) -> bytes:
+        """Return the document; see `document`."""
+        known, asked = any(served.values()), (dict(served), closed)
+        if known not in self._kept or self._kept[known][0] != asked:
+            made = document(self._places, served, self._version, closed=closed)
+            self._kept[known] = asked, orjson.dumps(made)
+        return self._kept[known][1]
 
 
 def document(places: Iterable[Place], served: Mapping[str, Signatures], version: str, *, closed: bool) -> Schema:
@@ -74,122 +95,13 @@ def templates(route: Route) -> list[str]:
     return [start + form + group[1] for form in ("", *group[0].split("|"))] if group else [start]
 
 
-#: What each status tells of, whatever was asked.
-ERRORS: Final = {
-    400: "The request is malformed, or does not fit the model.",
-    401: "A token is needed.",
-    403: "The token is not known.",
-    404: "There is no such thing: no such model, or no such version of it.",
-    408: "The body did not arrive in time.",
-    413: "The body, or the tensors in it, are larger than this pod takes.",
-    415: "The body is in a coding that is not spoken here.",
-    429: "This pod is full: try again, here or at another one.",
-    500: "The model failed.",
-    501: "This is not done by request.",
-    503: "The model is not ready yet.",
-    504: "The request's time was over before it was answered.",
-}
-_INFERENCE: Final = (400, 404, 408, 413, 415, 429, 500, 503, 504)
-_SERVICE: Final = "service"
-_RETRY: Final = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
-_PARAMETERS: Final[dict[str, Schema]] = {
-    "version": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
-    "label": STRING | {"minLength": 1},
-    "file": STRING | {"minLength": 1},
-}
-_TENSORS: Final = listing(record({"name": STRING, "datatype": STRING, "shape": listing({"type": "integer"})}))
-_STATE: Final = record(
-    {
-        "version": STRING,
-        "state": {"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
-        "status": record({"error_code": STRING, "error_message": STRING}),
-    }
-)
-_OBJECT: Final = {"type": "object"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    """What a route is for, the schema of its answer, and what else is to know of it."""
-
-    summary: str
-    answer: Schema | None = None
-    statuses: Sequence[int] = ()
-    request: Schema | None = None
-    #: What the answer is instead of, or beside, JSON.
-    media_types: Sequence[str] = ()
-    description: str = ""
-
-
-_OPERATIONS: Final = {
-    "home": _Operation(
-        "What is served: JSON for programs, a page for browsers",
-        record({"name": STRING, "version": STRING, "models": listing(STRING)}),
-        media_types=["text/html"],
-    ),
-    "docs": _Operation("This document as a page", media_types=["text/html"]),
-    "openapi": _Operation("This document", record({"openapi": STRING, "paths": _OBJECT})),
-    "static": _Operation(
-        "A file of the pages", statuses=[404], media_types=["text/css", "text/javascript", "image/svg+xml"]
-    ),
-    "oip_live": _Operation("Whether the server lives", record({"live": BOOLEAN})),
-    "oip_ready": _Operation("Whether all models are ready", record({"ready": BOOLEAN}), [503]),
-    "oip_server": _Operation(
-        "Name, version and extensions of the server",
-        record({"name": STRING, "version": STRING, "extensions": listing(STRING)}),
-    ),
-    "oip_index": _Operation(
-        "All versions of all models",
-        listing(record({"name": STRING, "version": STRING, "state": STRING, "reason": STRING})),
-        [400, 408, 413],
-        request=record({}, ready=BOOLEAN),
-    ),
-    "oip_load": _Operation("Refused: a version that is put into its model's folder is served", statuses=[501]),
-    "tfserving_predict": _Operation("Predict, in TensorFlow Serving's format"),
-    "oip_infer": _Operation(
-        "Infer, by the Open Inference Protocol",
-        media_types=["application/octet-stream"],
-        description="Tensors may go as bytes behind the JSON, whose length the header Inference-Header-Content-Length "
-        "tells then, in requests as in answers.",
-    ),
-    "tfserving_status": _Operation(
-        "State of the versions, in TensorFlow Serving's format", record({"model_version_status": listing(_STATE)})
-    ),
-    "tfserving_metadata": _Operation(
-        "Signatures, in TensorFlow Serving's format", record({"model_spec": _OBJECT, "metadata": _OBJECT})
-    ),
-    "oip_model": _Operation(
-        "Inputs and outputs, by the Open Inference Protocol",
-        record(
-            {
-                "name": STRING,
-                "versions": listing(STRING),
-                "platform": STRING,
-                "inputs": _TENSORS,
-                "outputs": _TENSORS,
-            }
-        ),
-    ),
-    "oip_model_ready": _Operation("Whether the model is ready", record({"name": STRING, "ready": BOOLEAN})),
-    "oip_config": _Operation(
-        "The model's configuration, as Triton's clients read it",
-        record({"name": STRING, "max_batch_size": {"type": "integer"}, "input": listing(_OBJECT)}),
-    ),
-}
-#: The schemas of each format's requests and answers, by route.
-_BODIES: Final = {
-    "tfserving_predict": (schemas.predict, schemas.predictions),
-    "oip_infer": (schemas.infer, schemas.inferred),
-}
-
-
 def _operation(place: Place, path: str, model: str | None, signatures: Signatures, *, closed: bool) -> Schema:
-    name, about = place.route.name, _OPERATIONS[place.route.name]
-    given = [key for key in _PARAMETERS if f"{{{key}}}" in path]
-    statuses = {*about.statuses, *(_INFERENCE if place.inference else ()), *((404, 503) if model else ())}
+    name, about = place.route.name, OPERATIONS[place.route.name]
+    given = [key for key in PARAMETERS if f"{{{key}}}" in path]
+    statuses = {*about.statuses, *(INFERENCE if place.inference else ()), *((404, 503) if model else ())}
     statuses |= {400} if {"version", "label"} & set(given) else set()
     statuses |= {401, 403} if closed and not place.is_open else set()
-    answer = {"$ref": f"#/components/schemas/{model}.{name}.answer"} if name in _BODIES else about.answer
+    answer = {"$ref": f"#/components/schemas/{model}.{name}.answer"} if name in BODIES else about.answer
     content: Schema = {media_type: {} for media_type in about.media_types} | _json(answer)
     responses: dict[str, Any] = {} if 501 in statuses else {"200": {"description": "The answer.", "content": content}}
     responses |= {f"{status}": {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
@@ -200,24 +112,24 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
         "summary": about.summary,
         "description": about.description,
         "tags": [model or _SERVICE],
-        "parameters": [{"name": key, "in": "path", "required": True, "schema": _PARAMETERS[key]} for key in given],
+        "parameters": [{"name": key, "in": "path", "required": True, "schema": PARAMETERS[key]} for key in given],
         "responses": responses,
         **({"security": []} if closed and place.is_open else {}),
         **_request(about, name, model, signatures),
     }
 
 
-def _request(about: _Operation, name: str, model: str | None, signatures: Signatures) -> Mapping[str, Schema]:
-    if name not in _BODIES:
+def _request(about: Operation, name: str, model: str | None, signatures: Signatures) -> Mapping[str, Schema]:
+    if name not in BODIES:
         return {"requestBody": {"content": _json(about.request)}} if about.request else {}
-    example = schemas.examples(signatures)[list(_BODIES).index(name)]
+    example = schemas.examples(signatures)[list(BODIES).index(name)]
     content = _json({"$ref": f"#/components/schemas/{model}.{name}.request"}, example)
     return {"requestBody": {"required": True, "content": content | {kind: {} for kind in about.media_types}}}
 
 
 def _components(served: Mapping[str, Signatures]) -> Iterator[tuple[str, Schema]]:
     for model, signatures in served.items():
-        for name, (request, answer) in _BODIES.items():
+        for name, (request, answer) in BODIES.items():
             yield f"{model}.{name}.request", request(signatures)
             yield f"{model}.{name}.answer", answer(signatures)
 

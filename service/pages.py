@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from service.errors import NotFound, PodError
 from service.models import Models
-from service.openapi import document
+from service.openapi import Documents
 from service.types import Signatures
 
 #: Hand-written, a few kilobytes each, and in memory from the start: no request touches the disk.
@@ -50,8 +50,9 @@ async def openapi(request: Request) -> Response:
     known = _lets_in(authorize, request.headers.get("authorization", "").encode("latin-1"))
     served = {name: _signatures(models, name) if known else {} for name in models.names}
     closed = not _lets_in(authorize, b"")
-    made = document(request.state.places, served, request.state.version, closed=closed)
-    return JSONResponse(made, headers={"Cache-Control": "no-cache", "Vary": "Authorization"})
+    documents: Documents = request.state.documents
+    headers = {"Cache-Control": "no-cache", "Vary": "Authorization"}
+    return Response(documents.get(served, closed=closed), headers=headers, media_type="application/json")
 
 
 async def static(request: Request) -> Response:

@@ -19,6 +19,7 @@ from service.compression import packed, preferred
 from service.errors import PodError, Unauthenticated
 from service.metrics import CONTENT_TYPE, Metrics
 from service.models import Models
+from service.openapi import Documents
 from service.stages import note
 from service.types import Call, Reply, Signatures
 
@@ -148,7 +149,8 @@ def api(
     It raises PodError for what it refuses; the door answers.
     """
     router = Router(lifespan=lifespan)
-    state = {"models": models, "health": health, "version": version, "authorize": authorize, "places": PLACES}
+    state = {"models": models, "health": health, "version": version, "authorize": authorize}
+    state["documents"] = Documents(PLACES, version)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -1,5 +1,6 @@
 """The API's document: it says what the route table does, to each caller what he may know, and what it says is true."""
 
+import json
 import re
 import threading
 from pathlib import Path
@@ -12,7 +13,8 @@ from starlette.routing import Route
 
 from service.codecs import http
 from service.errors import PodError
-from service.openapi import ERRORS, document, templates
+from service.openapi import Documents, document, templates
+from service.operations import ERRORS
 from service.routes import PLACES, Pattern, find
 from service.types import ELEMENT_TYPES, Runner, Signature, TensorSpec
 from tests.test_routes import Doubler, running
@@ -93,6 +95,17 @@ def test_a_token_is_asked_for_where_it_is() -> None:
                 assert place.is_open == ("401" not in methods["responses"])
     assert not made()["security"]
     assert "401" not in str(made()["paths"])
+
+
+def test_it_is_made_once_for_what_is_served() -> None:
+    documents = Documents(PLACES, "1.2.3")
+    first = documents.get(SERVED, closed=False)
+    assert documents.get(dict(SERVED), closed=False) is first
+    strange = documents.get({name: {} for name in SERVED}, closed=False)
+    assert strange != first
+    assert documents.get(SERVED, closed=False) is first, "strangers do not make it anew for those who are known"
+    assert documents.get({"m": SIGNATURES}, closed=False) != first
+    assert json.loads(documents.get(SERVED, closed=True)) == made(closed=True)
 
 
 async def test_an_open_pod_tells_everybody_what_its_models_take(tmp_path: Path) -> None:

@@ -69,10 +69,11 @@ ALLOWED: Final = {
     "reload": [*LEAVES, "batcher", "daemon", "folder", "versions"],
     "models": [*LEAVES, "batcher", "reload", "versions", "warmup"],
     "schemas": LEAVES,
-    "openapi": [*LEAVES, "schemas"],
+    "operations": [*LEAVES, "schemas"],
+    "openapi": [*LEAVES, "operations", "schemas"],
     "pages": [*LEAVES, "models", "openapi"],
     "handlers": [*LEAVES, "codecs.*", "models"],
-    "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "pages"],
+    "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "openapi", "pages"],
     "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "routes", "runners.*"],
     "check": [*LEAVES, "app", "models", "tokens"],
     "__main__": [*LEAVES, "app", "check", "tokens", "connections", "drain", "server", "trail", "tracing"],
@@ -100,6 +101,7 @@ OWNERS: Final = {
         "admission",
         "handlers",
         "routes",
+        "openapi",
         "pages",
         "trail",
         "tracing",
@@ -111,7 +113,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 4850
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 7400
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

@@ -1,0 +1,117 @@
+"""What each route of the API is for: how it is summed up, what goes in, what may come out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from service import schemas
+from service.schemas import BOOLEAN, STRING, Schema, listing, record
+
+#: What each status tells of, whatever was asked.
+ERRORS: Final = {
+    400: "The request is malformed, or does not fit the model.",
+    401: "A token is needed.",
+    403: "The token is not known.",
+    404: "There is no such thing: no such model, or no such version of it.",
+    408: "The body did not arrive in time.",
+    413: "The body, or the tensors in it, are larger than this pod takes.",
+    415: "The body is in a coding that is not spoken here.",
+    429: "This pod is full: try again, here or at another one.",
+    500: "The model failed.",
+    501: "This is not done by request.",
+    503: "The model is not ready yet.",
+    504: "The request's time was over before it was answered.",
+}
+#: Those of all inference requests.
+INFERENCE: Final = (400, 404, 408, 413, 415, 429, 500, 503, 504)
+#: What stands in braces in the paths.
+PARAMETERS: Final[dict[str, Schema]] = {
+    "version": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    "label": STRING | {"minLength": 1},
+    "file": STRING | {"minLength": 1},
+}
+_TENSORS: Final = listing(record({"name": STRING, "datatype": STRING, "shape": listing({"type": "integer"})}))
+_STATE: Final = record(
+    {
+        "version": STRING,
+        "state": {"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
+        "status": record({"error_code": STRING, "error_message": STRING}),
+    }
+)
+_OBJECT: Final = {"type": "object"}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route is for, the schema of its answer, and what else is to know of it."""
+
+    summary: str
+    answer: Schema | None = None
+    statuses: Sequence[int] = ()
+    request: Schema | None = None
+    #: What the answer is instead of, or beside, JSON.
+    media_types: Sequence[str] = ()
+    description: str = ""
+
+
+#: By the routes' names.
+OPERATIONS: Final = {
+    "home": Operation(
+        "What is served: JSON for programs, a page for browsers",
+        record({"name": STRING, "version": STRING, "models": listing(STRING)}),
+        media_types=["text/html"],
+    ),
+    "docs": Operation("This document as a page", media_types=["text/html"]),
+    "openapi": Operation("This document", record({"openapi": STRING, "paths": _OBJECT})),
+    "static": Operation(
+        "A file of the pages", statuses=[404], media_types=["text/css", "text/javascript", "image/svg+xml"]
+    ),
+    "oip_live": Operation("Whether the server lives", record({"live": BOOLEAN})),
+    "oip_ready": Operation("Whether all models are ready", record({"ready": BOOLEAN}), [503]),
+    "oip_server": Operation(
+        "Name, version and extensions of the server",
+        record({"name": STRING, "version": STRING, "extensions": listing(STRING)}),
+    ),
+    "oip_index": Operation(
+        "All versions of all models",
+        listing(record({"name": STRING, "version": STRING, "state": STRING, "reason": STRING})),
+        [400, 408, 413],
+        request=record({}, ready=BOOLEAN),
+    ),
+    "oip_load": Operation("Refused: a version that is put into its model's folder is served", statuses=[501]),
+    "tfserving_predict": Operation("Predict, in TensorFlow Serving's format"),
+    "oip_infer": Operation(
+        "Infer, by the Open Inference Protocol",
+        media_types=["application/octet-stream"],
+        description="Tensors may go as bytes behind the JSON, whose length the header Inference-Header-Content-Length "
+        "tells then, in requests as in answers.",
+    ),
+    "tfserving_status": Operation(
+        "State of the versions, in TensorFlow Serving's format", record({"model_version_status": listing(_STATE)})
+    ),
+    "tfserving_metadata": Operation(
+        "Signatures, in TensorFlow Serving's format", record({"model_spec": _OBJECT, "metadata": _OBJECT})
+    ),
+    "oip_model": Operation(
+        "Inputs and outputs, by the Open Inference Protocol",
+        record(
+            {
+                "name": STRING,
+                "versions": listing(STRING),
+                "platform": STRING,
+                "inputs": _TENSORS,
+                "outputs": _TENSORS,
+            }
+        ),
+    ),
+    "oip_model_ready": Operation("Whether the model is ready", record({"name": STRING, "ready": BOOLEAN})),
+    "oip_config": Operation(
+        "The model's configuration, as Triton's clients read it",
+        record({"name": STRING, "max_batch_size": {"type": "integer"}, "input": listing(_OBJECT)}),
+    ),
+}
+#: The schemas of each format's requests and answers, by route.
+BODIES: Final = {
+    "tfserving_predict": (schemas.predict, schemas.predictions),
+    "oip_infer": (schemas.infer, schemas.inferred),
+}
