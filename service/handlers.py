@@ -78,13 +78,13 @@ async def oip_model(request: Request) -> Response:
     """Answer with the model's versions that are ready, and the inputs and outputs of the one asked for."""
     model = served(request.scope)
     versions = [state.version for state in request.state.models.states(model.name) if state.ready]
-    return _json(oipmodels.encode_model(model.name, versions, model.signatures))
+    return _json(oipmodels.encode_model(model.name, model.platform, versions, model.signatures))
 
 
 async def oip_config(request: Request) -> Response:
     """Answer with the model's configuration, as Triton's clients look for it."""
     model = served(request.scope)
-    return _json(oipmodels.encode_config(model.name, model.batcher.most_rows, model.signatures))
+    return _json(oipmodels.encode_config(model.name, model.platform, model.batcher.most_rows, model.signatures))
 
 
 async def oip_index(request: Request) -> Response:

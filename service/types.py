@@ -136,6 +136,11 @@ class Runner(Protocol):
     """A loaded model: the one interface of every runtime."""
 
     @property
+    def platform(self) -> str:
+        """The runtime and the format, in Triton's manner: `tensorflow_savedmodel`."""
+        ...
+
+    @property
     def signatures(self) -> Signatures:
         """What the model can be asked, by name."""
         ...

@@ -22,7 +22,7 @@ class Model:
 
     def __init__(self, name: str, found: Found, runner: Runner, batcher: Batcher) -> None:
         self.name, self.number, self.version, self.stamp = name, found.number, str(found.number), found.stamp
-        self.signatures, self.batcher = runner.signatures, batcher
+        self.signatures, self.platform, self.batcher = runner.signatures, runner.platform, batcher
         self.runner = weakref.ref(runner)
         self._users = 0
         self._left = asyncio.Event()

@@ -45,6 +45,7 @@ class Puppet:
     signatures: Mapping[str, Signature] = field(default_factory=lambda: SIGNATURES)
     #: The runs that have begun: signature and copies of the inputs.
     runs: list[tuple[str, Tensors]] = field(default_factory=list)
+    platform: str = "none"
 
     def __post_init__(self) -> None:
         """Belong to the running loop."""

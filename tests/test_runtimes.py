@@ -81,6 +81,7 @@ def test_the_signature_is_told_alike(pod: Pod) -> None:
     assert signature["method_name"] == "tensorflow/serving/predict"
     assert signature["inputs"]["image"]["name"] == "serving_default_image:0"
     metadata = json.loads(get(f"{pod.api}/v2/models/digits")[1])
+    assert metadata["platform"] in {"tensorflow_savedmodel", "litert_tflite"}
     assert metadata["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [-1, 8, 8, 1]}]
     assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}]
 

@@ -13,7 +13,6 @@ from service.codecs import jsontensor
 from service.errors import InvalidRequest
 from service.types import DEFAULT_SIGNATURE, Signature, Signatures, TensorSpec, VersionState
 
-_PLATFORM: Final = "tensorflow_savedmodel"
 #: By Triton's names. `schedule_policy` stands for the parameters `timeout` and `priority`.
 _EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "parameters", "schedule_policy")
 
@@ -43,21 +42,21 @@ def encode_ready(*, ready: bool, model: str = "") -> bytes:
     return jsontensor.dump(({"name": model} if model else {}) | {"ready": ready})
 
 
-def encode_model(name: str, versions: list[str], signatures: Signatures) -> bytes:
+def encode_model(name: str, platform: str, versions: list[str], signatures: Signatures) -> bytes:
     """Return the model's metadata: inputs and outputs of the signature that is called where none is named."""
     signature = _default(signatures)
     return jsontensor.dump(
         {
             "name": name,
             "versions": versions,
-            "platform": _PLATFORM,
+            "platform": platform,
             "inputs": _metadata(signature.inputs),
             "outputs": _metadata(signature.outputs),
         }
     )
 
 
-def encode_config(name: str, max_rows: int, signatures: Signatures) -> bytes:
+def encode_config(name: str, platform: str, max_rows: int, signatures: Signatures) -> bytes:
     """Return as much of Triton's model configuration as its clients read.
 
     Sizes are without the batch's if requests may share one, of at most `max_rows` rows; if not, that is told as 0.
@@ -66,8 +65,8 @@ def encode_config(name: str, max_rows: int, signatures: Signatures) -> bytes:
     return jsontensor.dump(
         {
             "name": name,
-            "platform": _PLATFORM,
-            "backend": "tensorflow",
+            "platform": platform,
+            "backend": platform.partition("_")[0],
             "max_batch_size": max_rows if signature.batches else 0,
             "input": _config(signature.inputs, batches=signature.batches),
             "output": _config(signature.outputs, batches=signature.batches),

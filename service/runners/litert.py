@@ -27,6 +27,8 @@ class LiteRtRunner:
     last, less than computing padding, and weights are in memory once.
     """
 
+    platform: Final = "litert_tflite"
+
     def __init__(self, path: Path, threads: int) -> None:
         """Load the file `path`; LiteRT computes on `threads` processors.
 

@@ -23,6 +23,8 @@ _REASON: Final = re.compile(
 class TensorFlowRunner:
     """A model's signatures, called through their concrete functions."""
 
+    platform: Final = "tensorflow_savedmodel"
+
     def __init__(self, path: Path, threads: int) -> None:
         """Load the SavedModel in the folder `path`, or the `.keras` file, and have it answer the requests it brought.
 

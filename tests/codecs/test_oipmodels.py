@@ -14,7 +14,7 @@ from tests.codecs.forms import spec
 def test_metadata_tells_of_the_signature_that_is_called() -> None:
     signature = Signature({"x": spec("float32", None, 8)}, {"y": spec("object")})
     for name in ("serving_default", "other"):
-        assert json.loads(oipmodels.encode_model("m", ["1"], {name: signature})) == {
+        assert json.loads(oipmodels.encode_model("m", "tensorflow_savedmodel", ["1"], {name: signature})) == {
             "name": "m",
             "versions": ["1"],
             "platform": "tensorflow_savedmodel",
@@ -34,7 +34,7 @@ def test_server_and_health_are_as_the_specification_has_them() -> None:
 
 def test_the_configuration_counts_rows_where_requests_share_batches() -> None:
     rows = Signature({"x": spec("float32", None, 8)}, {"y": spec("object", None)})
-    config = json.loads(oipmodels.encode_config("m", 64, {"serving_default": rows}))
+    config = json.loads(oipmodels.encode_config("m", "tensorflow_savedmodel", 64, {"serving_default": rows}))
     assert config == {
         "name": "m",
         "platform": "tensorflow_savedmodel",
@@ -45,7 +45,8 @@ def test_the_configuration_counts_rows_where_requests_share_batches() -> None:
         "dynamic_batching": {},
     }
     fixed = Signature({"x": spec("int8", None, 8)}, {"y": spec("bool", 2)})
-    config = json.loads(oipmodels.encode_config("m", 64, {"serving_default": fixed}))
+    config = json.loads(oipmodels.encode_config("m", "litert_tflite", 64, {"serving_default": fixed}))
+    assert (config["platform"], config["backend"]) == ("litert_tflite", "litert")
     assert (config["max_batch_size"], "dynamic_batching" in config) == (0, False)
     assert [config[key][0]["dims"] for key in ("input", "output")] == [[-1, 8], [2]]
 
