@@ -7,12 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
+from service.bodies import Body, Room
 from service.codecs import http, oipmodels, tfmodels
-from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError, TooLarge
+from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError
 from service.models import Model, Models
 
 #: The body of a request that asks for no inference may have so many bytes, and take so long to come.
-_LONGEST: Final = 64 << 10
+_LONGEST: Final = 4 << 10
 _SECONDS: Final = 10.0
 
 
@@ -105,17 +106,13 @@ async def oip_model_ready(request: Request) -> Response:
 
 
 async def _small_body(request: Request) -> bytes:
-    """Return the body. Raises TooLarge, IncompleteRequest; the door bounds only those of inference requests."""
-    body = b""
-    try:
-        async with asyncio.timeout(_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > _LONGEST:
-                    raise TooLarge(f"the body is longer than {_LONGEST} bytes")
-    except TimeoutError:
-        raise IncompleteRequest("the body did not arrive in time") from None
-    return body
+    """Return the body, which the door bounds for inference requests only. Raises as Body does, IncompleteRequest."""
+    with Body(Room(_LONGEST), longest=_LONGEST, declared=0, coding=None) as body:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await body.read(request.receive)
+        except TimeoutError:
+            raise IncompleteRequest("the body did not arrive in time") from None
 
 
 def _json(body: bytes, status: int = 200) -> Response:

@@ -244,7 +244,7 @@ WRONG: list[tuple[str, Any, int, str]] = [
     ("v2", oip() | {"outputs": [{"name": "z"}]}, 400, "no output 'z'"),
     ("v2", oip([13, 1, 1]), 500, "thirteen is not wanted"),
     ("index", b"[]", 400, "not an index request"),
-    ("index", b" " * 65_537, 413, "longer than 65536 bytes"),
+    ("index", b" " * 4097, 413, "longer than 4096 bytes"),
 ]
 PATHS = {"v1": "/v1/models/m:predict", "v2": "/v2/models/m/infer", "index": "/v2/repository/index"}
 
@@ -411,6 +411,18 @@ async def test_a_caller_who_half_closes_has_left(tmp_path: Path) -> None:
         assert await pod.metric('tfpod_rejected_total{reason="client_gone"}') == 1
         pod.model.go.set()
         assert (await hanging).status_code == 200
+
+
+async def test_a_caller_who_leaves_before_he_has_asked_for_an_index_is_forgotten(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(tmp_path) as pod:
+        client = await raw(pod)
+        await client.send(b"POST /v2/repository/index HTTP/1.1\r\nHost: m\r\nContent-Length: 5\r\n\r\n{")
+        client.close()
+        while await pod.metric('tfpod_rejected_total{reason="client_gone"}') != 1:
+            await asyncio.sleep(0.001)
+    assert "unexpected error" not in caplog.text
 
 
 async def test_an_index_whose_request_does_not_come_is_given_up(

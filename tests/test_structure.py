@@ -72,7 +72,7 @@ ALLOWED: Final = {
     "operations": [*LEAVES, "schemas"],
     "openapi": [*LEAVES, "operations", "schemas"],
     "pages": [*LEAVES, "models", "openapi"],
-    "handlers": [*LEAVES, "codecs.*", "models"],
+    "handlers": [*LEAVES, "bodies", "codecs.*", "models"],
     "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "openapi", "pages"],
     "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "routes", "runners.*"],
     "check": [*LEAVES, "app", "models", "tokens"],
