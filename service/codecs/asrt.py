@@ -43,12 +43,19 @@ class Form(NamedTuple):
     recording: Recording
 
 
-def decode_recording(body: bytes) -> Recording:
+def parse(body: bytes) -> dict[str, Any]:
+    """Return a request's JSON object. Raises InvalidRequest; ASRT, too, answers that with HTTP 400, the rest with 200."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"not a JSON object: {error}") from None
+
+
+def recording(document: dict[str, Any]) -> Recording:
     """Return the audio of {"samples": base64, "sample_rate": Hz, "channels", "byte_width"}; both alphabets are taken.
 
     Raises InvalidRequest; of a missing key the text is ASRT's, the key in quotes.
     """
-    document = _object(body)
     for name in _FIELDS:
         if name not in document:
             raise InvalidRequest(f"'{name}'")
@@ -61,9 +68,8 @@ def decode_recording(body: bytes) -> Recording:
     return Recording(_base64(samples), *numbers)
 
 
-def decode_pinyin(body: bytes) -> list[str]:
+def pinyin(document: dict[str, Any]) -> list[str]:
     """Return the syllables of {"sequence_pinyin": ["ni3", …]}. Raises InvalidRequest."""
-    document = _object(body)
     if "sequence_pinyin" not in document:
         raise InvalidRequest("'sequence_pinyin'")
     syllables = document["sequence_pinyin"]
@@ -72,7 +78,7 @@ def decode_pinyin(body: bytes) -> list[str]:
     return syllables
 
 
-def decode_form(body: bytes) -> Form:
+def form(body: bytes) -> Form:
     """Return what `token=…&fs=16000&wavs=1&wavs=-2…` says; a second of audio is 16,000 fields.
 
     Raises InvalidRequest.
@@ -94,17 +100,9 @@ def encode(result: str | list[str], message: str, code: int = OK) -> bytes:
     return json.dumps({"result": result, "status_code": code, "status_message": message}).encode()
 
 
-def encode_error(error: PodError) -> tuple[int, bytes]:
-    """Return the HTTP status of a refusal at the door, and ASRT's body for it."""
-    status = http.status_of(error)
-    return status, encode("", str(error), CLIENT_ERROR if status < 500 else SERVER_ERROR)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"not a JSON object: {error}") from None
+def encode_error(error: PodError) -> bytes:
+    """Return the body of a refusal, whose HTTP status tells the same."""
+    return encode("", str(error), CLIENT_ERROR if http.status_of(error) < 500 else SERVER_ERROR)
 
 
 def _base64(text: str) -> bytes:

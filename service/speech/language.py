@@ -19,6 +19,7 @@ import numpy.typing as npt
 #: The longest word, in syllables. Nine bits of a key tell the syllable, without its tone; unused ones are zero.
 LONGEST: Final = 6
 BITS: Final = 9
+_NO_SYLLABLE: Final = (1 << BITS) - 1
 #: What another tone costs, and what it costs if one of the two is neutral.
 _TONE, _NEUTRAL = 4.0, 1.5
 #: The cost of a syllable that no word fits: it is written as it is.
@@ -74,7 +75,7 @@ class Language:
     def words(self, syllables: Sequence[str]) -> list[Word]:
         """Return the words for syllables such as `ni3`; without a digit, any tone will do.
 
-        Raises ValueError, which names the first syllable that is none. Takes time in proportion to their number.
+        What no word sounds like is a word of its own, as it is. Takes time in proportion to the number of syllables.
         """
         spelled = [self._spelled(syllable) for syllable in syllables]
         if not spelled:
@@ -92,13 +93,16 @@ class Language:
             end = end.before
         return words[::-1]
 
+    def knows(self, syllable: str) -> bool:
+        """Tell whether there is such a syllable."""
+        return self._spelled(syllable)[0] != _NO_SYLLABLE
+
     def _spelled(self, syllable: str) -> tuple[int, int]:
         """Return the number of the syllable without its tone, and the tone, 0 if none is given."""
         found = _PINYIN.fullmatch(syllable.strip().lower())
-        base = found and self._bases.get(found[1].replace("ü", "v"))
-        if not (found and base):
-            raise ValueError(f"{syllable[:32]!r} is no syllable of Mandarin")
-        return base, int(found[2] or 0)
+        if not found:
+            return _NO_SYLLABLE, 0
+        return self._bases.get(found[1].replace("ü", "v"), _NO_SYLLABLE), int(found[2] or 0)
 
     def _candidates(self, spelled: Sequence[tuple[int, int]]) -> Iterator[_Candidate]:
         """Yield the words that fit somewhere, in the order of where they begin, the cheapest few of each place."""

@@ -55,6 +55,11 @@ class Heard(NamedTuple):
     scores: npt.NDArray[Any]
     seconds: npt.NDArray[Any]
 
+    def between(self, begin: float, end: float) -> "Heard":
+        """Return the frames that begin from second `begin` on, but before `end`."""
+        first, last = np.searchsorted(self.seconds[:-1], (begin, end))
+        return Heard(self.scores[first:last], self.seconds[first : last + 1])
+
 
 class Recogniser:
     """A speech model's labels and language."""
@@ -99,10 +104,10 @@ class Recogniser:
         """Return the text for syllables such as `ni3`. Raises InvalidRequest for what is none."""
         if self._language is None:
             raise NotSupported("the model has no language, only syllables")
-        try:
-            return "".join(word.text for word in self._language.words(syllables))
-        except ValueError as error:
-            raise InvalidRequest(str(error)) from None
+        for syllable in syllables:
+            if not self._language.knows(syllable):
+                raise InvalidRequest(f"{syllable[:32]!r} is no syllable of Mandarin")
+        return "".join(word.text for word in self._language.words(syllables))
 
     def _words(self, sounds: Sequence[Sound]) -> list[Sound]:
         if self._language is None:

@@ -65,10 +65,13 @@ def test_the_likeliest_words_are_written(language: Language, syllables: str, tex
 
 
 @pytest.mark.parametrize("syllable", ["xyz1", "ni6", "", "ni3hao3", "你", "n" * 10_000, "3"])
-def test_what_is_no_syllable_is_named(language: Language, syllable: str) -> None:
-    with pytest.raises(ValueError, match="is no syllable of Mandarin") as error:
-        language.words(["ni3", syllable, "hao3"])
-    assert repr(syllable[:32]) in str(error.value)
+def test_what_is_no_syllable_is_known_to_be_none_and_written_as_it_is(language: Language, syllable: str) -> None:
+    assert not language.knows(syllable)
+    assert [word.text for word in language.words(["ni3", syllable, "hao3"])] == ["你", syllable, "好"]
+
+
+def test_syllables_are_known(language: Language) -> None:
+    assert all(language.knows(syllable) for syllable in ("ni3", "hm5", "Hao", "hao1"))
 
 
 def test_the_longest_text_is_written_as_its_parts_are(language: Language) -> None:
