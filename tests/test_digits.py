@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from models.digits import train
+from service.runners.litert import LiteRtRunner
 
 FOLDER = Path(train.__file__).parent
 
@@ -50,6 +51,7 @@ def accuracy_of_a_short_training(folder: Path) -> float:
     train.STEPS = 150
     training, held_out = train.split()
     train.export(train.train(training), folder)
+    assert (folder / "model.tflite").is_file()
     return train.accuracy(load(folder), held_out)
 
 
@@ -79,6 +81,12 @@ def test_the_card_gives_the_accuracy_that_the_exported_model_has(elsewhere: Else
     assert card
     assert card.groups() == (f"{share:.2%}", str(len(train.split()[1].labels)))
     assert share >= 0.985
+
+
+def test_the_model_for_litert_is_the_same_one(elsewhere: Elsewhere) -> None:
+    images = train.split()[1].images
+    lite = LiteRtRunner(FOLDER / "1" / "model.tflite", 1).run("serving_default", {"image": images})
+    np.testing.assert_allclose(np.asarray(lite["probabilities"]), elsewhere(probabilities, images), atol=1e-5)
 
 
 def test_no_held_out_image_is_trained_on() -> None:
