@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
+from starlette.middleware.cors import CORSMiddleware
 
 from service import cpus, routes
 from service.admission import Admission, Limits
@@ -27,6 +28,12 @@ from service.types import Runner
 _HANGS: Final = 6
 #: Seconds from one look at that to the next.
 _LOOK: Final = 1.0
+#: What web pages of other origins may do: all that a client needs, but send cookies.
+_CORS: Final[dict[str, Any]] = {
+    "allow_methods": ["GET", "POST"],
+    "allow_headers": ["*"],
+    "expose_headers": ["Inference-Header-Content-Length", "Retry-After", "X-Request-Id"],
+}
 
 
 class Pod:
@@ -62,7 +69,8 @@ class Pod:
             find=routes.find,
             respond=routes.respond,
         )
-        self.api = Trail(door, access_log=settings.access_log, tracer=tracer)
+        shared = CORSMiddleware(door, settings.origins(), **_CORS) if settings.cors_origins else door
+        self.api = Trail(shared, access_log=settings.access_log, tracer=tracer)
         self.admin = routes.admin(metrics, health)
 
     @contextlib.asynccontextmanager

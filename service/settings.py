@@ -13,6 +13,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Pause = Annotated[float, Meta(ge=0, le=3600)]
 Sizes = Annotated[str, Meta(pattern="^([1-9][0-9]{0,8}( *, *[1-9][0-9]{0,8})*)?$")]
+Origins = Annotated[str, Meta(pattern=r"^(\*|https?://[^\s,/]+( *, *https?://[^\s,/]+)*)?$")]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -41,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[Port, "of the API; 0: the system chooses one"] = 8000
     admin_port: Annotated[Port, "of metrics and probes; 0: the system chooses one"] = 9000
     tokens_file: Annotated[str, "who may ask, one token a line; without a file, everybody"] = ""
+    cors_origins: Annotated[Origins, "ORIGIN,… or *: whose web pages may ask, such as https://example.com"] = ""
     request_timeout: Annotated[Seconds, "seconds that a request may take in all"] = 10.0
     max_body_bytes: Annotated[Positive, "of one request"] = 8 << 20
     max_binary_bytes: Annotated[Positive, "of one request with binary tensors (OIP)"] = 64 << 20
@@ -81,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def batch_sizes(self) -> tuple[int, ...]:
         """Return the numbers of rows that a model may be given, none for all: what `allowed_batch_sizes` says."""
         return tuple(map(int, self.allowed_batch_sizes.split(","))) if self.allowed_batch_sizes else ()
+
+    def origins(self) -> list[str]:
+        """Return whose web pages may ask: what `cors_origins` says."""
+        return [origin.strip() for origin in self.cors_origins.split(",")]
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yield (field, what is wrong with it) for what a field's type cannot say."""

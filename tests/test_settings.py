@@ -104,6 +104,13 @@ def test_every_fault_is_named_at_once() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["max_body_bytes", "max_binary_bytes"])
+def test_one_body_is_no_larger_than_all_together(name: str) -> None:
+    assert faults(**{name: str(300 << 20)}) == [
+        f"TFPOD_MAX_INFLIGHT_BYTES: {256 << 20} is less than one body of {300 << 20}"
+    ]
+
+
 def test_a_setting_that_does_not_exist_is_named_without_its_value() -> None:
     """It may be a secret that somebody took for a setting."""
     assert faults(token="s3cret") == ["TFPOD_TOKEN: no such setting"]
@@ -125,6 +132,16 @@ def test_sizes_of_batches_that_do_not_are_refused(sizes: str) -> None:
 @pytest.mark.parametrize("sizes", ["0,64", "1,x,64", "64,", ",64", "1,,64", "-1,64", "1.5,64", "1;64"])
 def test_what_is_no_list_of_sizes_is_refused(sizes: str) -> None:
     assert len(faults(allowed_batch_sizes=sizes)) == 1
+
+
+@pytest.mark.parametrize("origins", ["*", "https://example.com", "http://localhost:3000 , https://[::1]:8"])
+def test_origins_are_told_apart(origins: str) -> None:
+    assert settings(cors_origins=origins).origins() == [origin.strip() for origin in origins.split(",")]
+
+
+@pytest.mark.parametrize("origins", ["example.com", "https://example.com/", "*,https://example.com", "ftp://a", "null"])
+def test_what_is_no_origin_is_refused(origins: str) -> None:
+    assert len(faults(cors_origins=origins)) == 1
 
 
 def test_settings_of_batches_that_contradict_others_are_refused() -> None:

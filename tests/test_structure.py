@@ -99,6 +99,7 @@ OWNERS: Final = {
         "connection",
         "bodies",
         "admission",
+        "app",
         "handlers",
         "routes",
         "openapi",

@@ -96,3 +96,39 @@ async def test_what_cannot_be_asked_is_refused_in_the_words_of_tensorflow_servin
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
         assert list(answer.json()) == ["error"]
         assert answer.json()["error"].startswith(text)
+
+
+PREFLIGHT = {
+    "Origin": "https://example.com",
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, content-type",
+}
+
+
+@pytest.mark.parametrize("origins", ["*", "https://example.com", "http://localhost:3000, https://example.com"])
+async def test_web_pages_of_the_origins_named_may_ask(tmp_path: Path, origins: str) -> None:
+    """Browsers ask first, and send no token with that."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("secret")
+    async with running(tmp_path, cors_origins=origins, tokens_file=str(tokens)) as pod:
+        leave = await pod.http.options("/v1/models/m:predict", headers=PREFLIGHT)
+        assert leave.status_code == 200
+        assert "POST" in leave.headers["access-control-allow-methods"]
+        assert "authorization" in leave.headers["access-control-allow-headers"]
+        for headers, status in (({}, 401), ({"Authorization": "Bearer secret"}, 200)):
+            answer = await pod.http.post(
+                "/v1/models/m:predict", content=BODY, headers={"Origin": "https://example.com", **headers}
+            )
+            assert answer.status_code == status
+            assert answer.headers["access-control-allow-origin"] in ("*", "https://example.com")
+            assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("origins", ["", "https://example.org"])
+async def test_web_pages_of_other_origins_may_not(tmp_path: Path, origins: str) -> None:
+    async with running(tmp_path, cors_origins=origins) as pod:
+        refused = await pod.http.options("/v1/models/m:predict", headers=PREFLIGHT)
+        answer = await pod.http.post("/v1/models/m:predict", content=BODY, headers={"Origin": "https://example.com"})
+        assert (refused.status_code, answer.status_code) == (400 if origins else 405, 200)
+        for found in (refused, answer):
+            assert "access-control-allow-origin" not in found.headers
