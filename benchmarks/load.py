@@ -38,6 +38,7 @@ class Report:
     offered: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     latencies: list[float] = field(default_factory=list)  # seconds from due to answered, of the 2xx
+    refused: list[float] = field(default_factory=list)  # the same, of those told to come back: 429 and 503
     worst_lag: float = 0.0  # seconds from due to the generator's own turn: large = it was too slow itself
 
     @property
@@ -135,10 +136,12 @@ async def _one(pool: _Pool, due: float, deadline: float, report: Report) -> None
     except OSError:
         report.failures["refused"] += 1
     else:
+        seconds = asyncio.get_running_loop().time() - due
         if 200 <= status < 300:
-            report.latencies.append(asyncio.get_running_loop().time() - due)
+            report.latencies.append(seconds)
         else:
             report.failures[str(status)] += 1
+            report.refused += [seconds] if status in {429, 503} else []
 
 
 def _schedule(steps: Sequence[Step]) -> Iterator[float]:

@@ -46,8 +46,8 @@ class Program:
             await self.process.wait()
 
 
-def pod(settings: Mapping[str, str] | None = None) -> Program:
-    """Return a pod that serves the digits model; it answers when it predicts."""
+def pod(settings: Mapping[str, str] | None = None, model: str = "digits", body: bytes = DIGIT) -> Program:
+    """Return a pod with the digits model, or what `settings` say; it answers when `model` predicts for `body`."""
     port, admin = _free_port(), _free_port()
     own = {
         "TFPOD_HOST": "127.0.0.1",
@@ -55,7 +55,14 @@ def pod(settings: Mapping[str, str] | None = None) -> Program:
         "TFPOD_ADMIN_PORT": str(admin),
         "TFPOD_MODELS": "digits=models/digits",
     }
-    return Program("service", {**own, **(settings or {})}, f"http://127.0.0.1:{port}{PREDICT}", DIGIT)
+    return Program("service", {**own, **(settings or {})}, f"http://127.0.0.1:{port}/v1/models/{model}:predict", body)
+
+
+def naive(folder: Path, body: bytes) -> Program:
+    """Return the naive pod with the dense model in `folder`."""
+    port = _free_port()
+    settings = {"NAIVE_FOLDER": str(folder), "NAIVE_PORT": str(port)}
+    return Program("benchmarks.naive", settings, f"http://127.0.0.1:{port}/v1/models/dense:predict", body)
 
 
 def adapter(folder: Path) -> Program:
