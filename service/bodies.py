@@ -13,7 +13,7 @@ from service.errors import Overloaded, TooLarge
 T = TypeVar("T")
 
 #: Work on more bytes than this is done in a thread, between whose steps the loop goes on.
-_LARGE: Final = 256 << 10
+_LARGE: Final = 64 << 10
 
 
 class CallerGone(Exception):
