@@ -20,6 +20,8 @@ class Program:
     """An asynchronous context around `python -m MODULE`, entered when `url` answers a GET, or a POST of `body`."""
 
     process: asyncio.subprocess.Process
+    #: The interpreter, and with it the environment.
+    python: str = sys.executable
 
     def __init__(self, module: str, settings: Mapping[str, str], url: str, body: bytes = b"") -> None:
         self.url = url
@@ -30,7 +32,7 @@ class Program:
     async def __aenter__(self) -> Self:
         """Start, and return at the first answer; raise RuntimeError where the program ends before."""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, cwd=ROOT, env=self._environment,
+            self.python, "-m", self._module, cwd=ROOT, env=self._environment,
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         while not await _answers(self.url, self.body):
