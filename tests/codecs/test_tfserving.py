@@ -13,6 +13,7 @@ from tests.codecs.forms import FLOAT, same, signatures, spec
 
 ONE = signatures({"x": spec("float32", None, 2)})
 TWO = signatures({"a": spec("float32", None, 2), "b": spec("object", None)})
+FLAT = spec("float32", None)
 BY_ROW, BY_COLUMN = Call("", {}, by_row=True), Call("", {})
 
 
@@ -252,6 +253,51 @@ def test_large_requests_are_refused_without_the_slow_parser(
     with pytest.raises(InvalidRequest) as caught:
         tfserving.decode(body, {}, of)
     assert str(caught.value).startswith(error)
+
+
+def test_nothing_is_read_plainly_that_would_be_understood_otherwise() -> None:
+    """Over random requests for two inputs, by row and by column, many of them amiss."""
+    random = np.random.default_rng(1)
+    of = {**TWO, "one": Signature({"x": FLAT}, {"y": FLAT}), "b64": Signature({"b64": FLAT}, {"y": FLAT})}
+    values = [
+        "[1, 2]",
+        "[3.5]",
+        "5",
+        '"p"',
+        '{"b64": "AA=="}',
+        "[[1, 2]]",
+        "7",
+        "-4e0",
+        "null",
+        '["p"]',
+        "[[1, 2], [3, 4]]",
+    ]
+    keys = ["a", "b", "b", "a", "x", "b64"]
+
+    def value(depth: int) -> str:
+        kind = random.integers(3) if depth else 2
+        if kind == 0:
+            members = [f'"{random.choice(keys)}": {value(0)}' for _ in range(random.integers(1, 4))]
+            return f"{{{', '.join(members)}}}"
+        if kind == 1:
+            return f"[{', '.join(value(depth - 1) for _ in range(random.integers(1, 3)))}]"
+        return str(random.choice(values))
+
+    plainly = 0
+    for _ in range(20_000):
+        name = random.choice(["serving_default", "one", "b64"])
+        body = f'{{"{random.choice(["instances", "inputs"])}": {value(2)}, "signature_name": "{name}"}}'.encode()
+        try:
+            found = tfserving._decode_plain(body, of)
+        except InvalidRequest:
+            continue
+        if found is not None:
+            plainly += 1
+            expected = tfdocument.understand(jsontensor.loads(body), of)
+            assert (found.signature, found.by_row) == (expected.signature, expected.by_row), body
+            assert found.inputs.keys() == expected.inputs.keys(), body
+            assert all(same(found.inputs[key], array) for key, array in expected.inputs.items()), body
+    assert plainly > 200
 
 
 def test_a_large_request_of_more_objects_than_can_be_batched_is_refused() -> None:
