@@ -35,7 +35,8 @@ class Place(Protocol):
         ...
 
 
-_SERVICE: Final = "service"
+#: What does not belong to a model, whose names have no blanks.
+_SERVICE: Final = "the service"
 _RETRY: Final = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
 

@@ -35,7 +35,7 @@ async def home(request: Request) -> Response:
         return _answer(request, _FILES["index.html"])
     models: Models = request.state.models
     about = {"name": "tfpod", "version": request.state.version, "models": models.names}
-    return JSONResponse(about, headers={"Vary": "Accept"})
+    return JSONResponse(about, headers={"Cache-Control": "no-cache", "Vary": "Accept"})
 
 
 async def docs(request: Request) -> Response:

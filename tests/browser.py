@@ -19,6 +19,7 @@ _OPTIONS: Final = [
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--no-first-run",
+    "--hide-scrollbars",
     "--remote-debugging-pipe",
 ]
 _PATIENCE: Final = 60.0
@@ -141,5 +142,8 @@ def browser(folder: Path) -> Iterator[Browser]:
         yield Browser(requests, answers)
     finally:
         os.close(requests)  # upon which it ends
-        process.wait(_PATIENCE)
-        os.close(answers)
+        try:
+            process.wait(_PATIENCE)
+        finally:
+            process.kill()
+            os.close(answers)

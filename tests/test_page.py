@@ -109,6 +109,13 @@ def test_the_line_for_the_shell_asks_the_same(page: Browser) -> None:
     assert answers[1]["outputs"][0]["data"] == pytest.approx(row)
 
 
+def test_the_line_for_the_shell_is_copied(page: Browser) -> None:
+    page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    page.click(".curl p button")
+    assert page.text(".curl [role=status]") == "Copied."
+    assert page.evaluate("navigator.clipboard.readText()") == page.text(".curl code")
+
+
 def test_a_digit_can_be_drawn_without_a_mouse(page: Browser) -> None:
     page.evaluate("document.querySelector('.board').focus()")
     page.press("ArrowUp", 10)

@@ -26,8 +26,10 @@ export function failed(text) {
 
 function meanings(signature, json) {
   return columns(signature, json).flatMap(({ name, rows }) => {
-    if (!Array.isArray(rows)) return [];
-    return rows.filter(isDistribution).slice(0, MOST_ROWS).map((row) => distribution(name, row));
+    return [rows].flat().slice(0, MOST_ROWS).flatMap((row) => {
+      if (isDistribution(row)) return distribution(name, row);
+      return ["string", "number", "boolean"].includes(typeof row) ? value(name, row) : [];
+    });
   });
 }
 
@@ -48,6 +50,10 @@ function distribution(name, row) {
     element("ol", {}, shown.map(({ value, index }) => bar(index, value, index === best.index))));
 }
 
+function value(name, row) {
+  return element("p", { class: "value" }, element("small", {}, name), ` ${row}`);
+}
+
 function bar(index, value, isBest) {
   const filled = element("span", { class: "filled" });
   filled.style.inlineSize = `${value * 100}%`;
@@ -62,5 +68,6 @@ function percent(value) {
 }
 
 function pretty({ json, text }) {
-  return json === undefined ? text : JSON.stringify(json, null, 1).replace(/\n\s+(?=[-\d\]])/g, " ");
+  if (json === undefined) return text;
+  return JSON.stringify(json, null, 2).replace(/\[\n([^[\]{}]*)\]/g, (list) => list.replace(/\n\s*/g, " "));
 }

@@ -32,8 +32,8 @@ export function complaint({ status, text, json }) {
 
 const MEANINGS = {
   400: "The model cannot take this.",
-  401: "A token is needed.",
-  403: "This token is not known.",
+  401: "A token is needed: enter it above.",
+  403: "This token is not known: enter another one above.",
   404: "There is no such model.",
   413: "This is too large.",
   429: "The service is full: try again in a moment.",

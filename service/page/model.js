@@ -9,7 +9,11 @@ import * as json from "./json.js";
 import { protocols } from "./requests.js";
 import { shapeText, signatures, zeros } from "./tensors.js";
 
-/** Kinds of form; those that fit a signature are offered, the first of them is shown. */
+/** Kinds of form; those that fit a signature are offered, the first of them is shown.
+ *
+ * Each has a `title`; `fits` tells whether it is one for a signature; `create` takes a signature and a function to call
+ * upon every change, with true if an answer is wanted at once, and returns {element, read}: `read` returns the tensors
+ * of the request, [{name, text}], or throws an Error that tells a person what is missing. */
 const FORMS = [draw, json];
 
 /** Return the element that shows the model, and whether it lacks a token or is not ready: {element, status}. */
