@@ -117,10 +117,11 @@ class Batcher:
         if self.queue_bytes + size > limits.max_queue_bytes + priority * limits.max_bytes:
             raise Overloaded(f"the model's queue is full: {self.queue_bytes} bytes wait")
         if batches := self._line.batches(priority):
-            wait = self._pace.wait(batches, self.running_for)
-            if wait > (limits.overload_wait if self._pace.overloaded(now) else deadline - now):
-                self._pace.refused(now)
-                raise Overloaded(f"the model's queue is full: the wait would be {wait:.2g} s", math.ceil(wait))
+            wait, overloaded = self._pace.wait(batches, self.running_for), self._pace.overloaded(now)
+            if wait > min(deadline - now, limits.overload_wait if overloaded else math.inf):
+                if overloaded:
+                    self._pace.refused(now)
+                raise Overloaded(f"the model's queue is full: the wait would be {wait:.1f} s", math.ceil(wait))
 
     async def _compute_pieces(self, call: Call, rows: int, size: int, step: int, deadline: float) -> Tensors:
         """Compute a large call; a piece lines up when the one before it is done, so others have turns in between."""

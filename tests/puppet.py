@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -119,16 +119,12 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, batching: bool = True) -> AsyncIterator[Stage]:
-    """Set up a batcher; at the end its thread must end too."""
+async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, **others: Any) -> AsyncIterator[Stage]:
+    """Set up a batcher, with `others` of the fields of Batching; at the end its thread must end too."""
     threads = set(threading.enumerate())
     clock, registry, puppet = Clock(), CollectorRegistry(), Puppet()
-    batcher = Batcher(
-        puppet,
-        Metrics(registry, [], clock).model("m"),
-        Batching(max_batch_rows, max_queue_rows, enabled=batching),
-        clock,
-    )
+    batching = Batching(max_batch_rows, max_queue_rows, **others)
+    batcher = Batcher(puppet, Metrics(registry, [], clock).model("m"), batching, clock)
     (thread,) = set(threading.enumerate()) - threads
     scene = Stage(puppet, batcher, clock, registry)
     try:
@@ -143,10 +139,10 @@ async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, batching: 
         assert not thread.is_alive()
 
 
-def double(*rows: float, width: int = 1) -> Call:
+def double(*rows: float, width: int = 1, priority: Literal[0, 1] = 0) -> Call:
     """Return a call of `double` with these rows, each `width` times the same number."""
     array: npt.NDArray[np.float32] = np.repeat(np.array(rows, np.float32).reshape(-1, 1), width, axis=1)
-    return Call("double", {"x": array})
+    return Call("double", {"x": array}, priority=priority)
 
 
 def pair(first: float, second: float) -> Call:

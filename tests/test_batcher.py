@@ -49,7 +49,7 @@ async def test_a_batch_takes_no_more_than_its_rows_and_lets_nobody_overtake() ->
 
 
 async def test_without_batching_every_call_is_computed_as_it_came() -> None:
-    async with stage(max_batch_rows=2, batching=False) as scene:
+    async with stage(max_batch_rows=2, enabled=False) as scene:
         await scene.occupy()
         answers = [scene.submit(call) for call in (double(1, 2, 3), double(4), double(5))]
         await turns()

@@ -128,7 +128,7 @@ async def test_behind_a_model_that_hangs_callers_come_and_go_and_nothing_piles_u
             assert [type(outcome) for outcome in outcomes] == [DeadlineExceeded] * 4
             assert scene.batcher.queue_rows == 0
         scene.clock.now += 61.0
-        assert scene.batcher.running_for == 61.0
+        assert scene.batcher.running_for == pytest.approx(61.0)
         scene.puppet.free()
         assert numbers(await scene.submit(double(7))) == [14]
         assert scene.batcher.running_for == 0.0

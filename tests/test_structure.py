@@ -130,6 +130,7 @@ UNMIRRORED: Final = {
     "tests/test_runtimes.py": "service/runners",
     "tests/test_leaving.py": "service/batcher.py",
     "tests/test_hang.py": "service/app.py",
+    "tests/test_refusals.py": "service/batcher.py",
     "tests/test_worker_ends.py": "service/worker.py",
     "tests/clients/*": "service/codecs/oip.py",
     "tests/codecs/test_contract.py": "service/codecs",
