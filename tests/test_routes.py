@@ -371,7 +371,8 @@ async def test_a_model_that_hangs_is_noticed_and_its_callers_are_told(tmp_path: 
         await asyncio.to_thread(pod.model.hanging.wait)
         answers += [asyncio.create_task(pod.predict(ROW)) for _ in range(5)]
         statuses = sorted([(await answer).status_code for answer in answers])
-        assert statuses == [429, 429, 429, 504, 504, 504]
+        assert statuses[:3] == [429] * 3, "there is room for two"
+        assert set(statuses[3:]) <= {503, 504}, "the pod knows as soon as the model has had its time"
         assert await pod.metric("tfpod_queue_rows") == 0
         while (await pod.admin.get("/livez")).status_code == 200:
             await asyncio.sleep(0.02)
@@ -446,7 +447,9 @@ async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> Non
         answer = await pod.predict(ROW)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert "being loaded" in answer.json()["error"]
-        assert (await pod.http.get("/v1/models/m")).json()["model_version_status"][0]["state"] == "LOADING"
+        while not (states := (await pod.http.get("/v1/models/m")).json()["model_version_status"]):
+            await asyncio.sleep(0.001)  # the folder has not been looked at yet
+        assert states[0]["state"] in ("START", "LOADING")
         assert (await pod.http.get("/v2/health/ready")).status_code == 503
         assert (await pod.http.get("/v2/health/live")).status_code == 200
         assert (await pod.http.get("/v2/models/m/ready")).status_code == 503
