@@ -47,24 +47,23 @@ class Reload:
         self._versions.forget(self._seen.numbers)
 
     async def start(self) -> None:
-        """Load what was found: the newest version that can be, and those with labels. Raises ModelError.
+        """Load what was found: versions with labels, then the newest that can be. Raises ModelError.
 
         An older one, if need be: while a broken one lies there, a new pod has to serve what all others do.
         """
         versions = self._versions
-        for found in self._seen.newest:
-            if await self._serves(found):
-                versions.switch(found.number)
-                break
-        else:
-            first = self._seen.newest[0]
-            raise self._error(first.source or self._path, versions.refused[first.number].reason)
         for found in self._seen.labelled:
             await self._serves(found)
         for label, number in versions.labels.items():
             if number not in versions.serving:
                 reason = versions.refused[number].reason if number in versions.refused else "there is no such version"
                 raise self._error(self._path, f"version {number}, labelled {label!r}: {reason}")
+        for found in self._seen.newest:
+            if await self._serves(found):
+                versions.switch(found.number)
+                return
+        first = self._seen.newest[0]
+        raise self._error(first.source or self._path, versions.refused[first.number].reason)
 
     async def refresh(self) -> None:
         """Look again and serve what is new; what is broken or gone changes nothing.

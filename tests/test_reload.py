@@ -473,10 +473,18 @@ async def test_a_start_without_a_labelled_version_fails_and_names_the_label(
     assert str(caught.value) == f"model 'm' at {tmp_path}: version 1, labelled 'stable': {reason}"
 
 
-async def test_while_a_model_is_loaded_its_labels_are_known(tmp_path: Path) -> None:
+async def test_a_model_is_ready_when_its_labelled_versions_are_too(tmp_path: Path) -> None:
     loader = Loader()
     with models(loader, labels={"m": {"stable": 1}}, m=saved(tmp_path, "1", "2")) as made:
-        async with loading(made):
+        async with loading(made) as task:
             await until(lambda: loader.begun)
-            with pytest.raises(NotReady):
-                made.get("m", label="stable")
+            for label in ("stable", None):
+                with pytest.raises(NotReady):
+                    made.get("m", label=label)
+            loader.go()
+            await until(lambda: len(loader.begun) == 2)
+            assert not made.ready
+            loader.go()
+            await task
+            assert made.ready
+            assert [made.get("m", label=label).version for label in ("stable", None)] == ["1", "2"]
