@@ -28,6 +28,8 @@ _GAUGES: Final = {
     "tfpod_requests_per_second": "Inference requests that arrived, a second, mean of the last 15 s.",
     "tfpod_inflight_requests": "Inference requests let in whose answer has not been sent.",
     "tfpod_queue_rows": "Rows that wait for a model.",
+    "tfpod_queue_bytes": "Bytes of inputs that wait for a model.",
+    "tfpod_model_running_seconds": "Age of the oldest batch under way, else 0: it grows while a model hangs.",
     "tfpod_model_busy_percent": "Share of the last 15 s in which the busiest model computed.",
     "tfpod_gpu_utilization_percent": "Use of the pod's GPUs, mean of 15 s or what 3 s held; absent if unknown.",
     "tfpod_gpu_memory_used_bytes": "Memory used on the pod's GPUs; absent if unknown.",
@@ -74,15 +76,19 @@ class ModelMetrics:
         self.queue_seconds = metrics.queue_seconds.labels(name)
         self.batch_rows = metrics.batch_rows.labels(name)
         self.seconds = metrics.model_seconds.labels(name)
+        self.padding = metrics.padding_rows.labels(name)
+        self.failed_runs = metrics.failed_runs.labels(name)
         self.loads = {result: metrics.model_loads.labels(name, result) for result in LOADS}
         self.version = metrics.model_version.labels(name)
         self._busy = Window(clock)
 
-    def computed(self, rows: int, seconds: float) -> None:
-        """Count a finished batch of `rows` that took the model `seconds`."""
+    def computed(self, rows: int, seconds: float, padding: int = 0, *, failed: bool = False) -> None:
+        """Count a finished run on `rows` and `padding` more that took the model `seconds`."""
         self.batch_rows.observe(rows)
         self.seconds.observe(seconds)
         self._busy.add(seconds)
+        self.padding.inc(padding)
+        self.failed_runs.inc(failed)
 
     def busy_percent(self, running_for: float = 0.0) -> float:
         """Return the busy share of the last 15 s; `running_for`: age of the batch under way in seconds."""
@@ -111,6 +117,8 @@ class Metrics(Collector):
         self.queue_seconds = histogram("tfpod_queue_seconds", "Rows' wait for the model.", "model", _SECONDS)
         self.model_seconds = histogram("tfpod_model_seconds", "Computing one batch.", "model", _SECONDS)
         self.batch_rows = histogram("tfpod_batch_rows", "Rows of one batch.", "model", _ROWS)
+        self.padding_rows = counter("tfpod_padding_rows_total", "Rows added up to an allowed size.", "model")
+        self.failed_runs = counter("tfpod_failed_runs_total", "Runs of the model that raised an error.", "model")
         self.model_loads = counter("tfpod_model_loads_total", "Versions that were to be loaded.", "model", "result")
         self.model_version = prometheus_client.Gauge(
             "tfpod_model_version",

@@ -44,6 +44,8 @@ class Models:
             self._versions[name] = Versions(name, (labels or {}).get(name, {}), of_model)
             self._reloads[name] = Reload(self._versions[name], path, self._load_and_warm, of_model, batching)
         metrics.watch("tfpod_queue_rows", lambda: sum(batcher.queue_rows for batcher in self._batchers()))
+        metrics.watch("tfpod_queue_bytes", lambda: sum(batcher.queue_bytes for batcher in self._batchers()))
+        metrics.watch("tfpod_model_running_seconds", self.stuck_for)
         metrics.watch("tfpod_model_busy_percent", self._busy_percent)
 
     @property

@@ -110,6 +110,7 @@ async def test_a_batch_is_filled_up_to_the_next_size_with_its_first_row_and_nobo
         await scene.submit(double(1, 2))
         assert len(scene.puppet.runs[-1][1]["x"]) == 2
         assert numbers(await scene.submit(pair(1, 2))) == [2, 4]
+        assert scene.registry.get_sample_value("tfpod_padding_rows_total", {"model": "m"}) == 5
 
 
 async def test_strings_and_several_inputs_are_filled_up_alike() -> None:

@@ -16,9 +16,13 @@ NAMES = {
     "tfpod_request_seconds": "histogram",
     "tfpod_inflight_requests": "gauge",
     "tfpod_queue_rows": "gauge",
+    "tfpod_queue_bytes": "gauge",
     "tfpod_queue_seconds": "histogram",
     "tfpod_batch_rows": "histogram",
+    "tfpod_padding_rows_total": "counter",
+    "tfpod_failed_runs_total": "counter",
     "tfpod_model_seconds": "histogram",
+    "tfpod_model_running_seconds": "gauge",
     "tfpod_model_loads_total": "counter",
     "tfpod_model_version": "gauge",
     "tfpod_model_busy_percent": "gauge",
@@ -74,7 +78,7 @@ def test_every_label_value_is_there_before_anything_happens(metrics: Metrics) ->
     for route in ("predict", "infer", OTHER):
         for status in (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 501, 503, 504):
             metrics.answered(route, status, 0.1)
-    metrics.model("m").computed(1, 0.1)
+    metrics.model("m").computed(1, 0.1, padding=1, failed=True)
     for result in LOADS:
         metrics.model("m").loads[result].inc()
     after = samples(metrics)
@@ -198,9 +202,10 @@ def test_a_model_is_never_busier_than_all_the_time(model: ModelMetrics) -> None:
 
 
 def test_batches_are_counted_by_model(metrics: Metrics, model: ModelMetrics) -> None:
-    model.computed(3, 0.02)
+    model.computed(3, 0.02, padding=5, failed=True)
     metrics.model("other")
     found = samples(metrics)
+    assert (found['tfpod_padding_rows_total{model="m"}'], found['tfpod_failed_runs_total{model="m"}']) == (5, 1)
     assert found['tfpod_batch_rows_sum{model="m"}'] == 3
     assert found['tfpod_model_seconds_sum{model="m"}'] == 0.02
     assert found['tfpod_batch_rows_count{model="other"}'] == 0

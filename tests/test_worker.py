@@ -48,6 +48,7 @@ async def test_of_a_batch_that_fails_the_halves_are_tried_again_and_only_the_off
         tried = [inputs["x"].ravel().tolist() for _, inputs in scene.puppet.runs[2:]]
         assert tried == [[11, 12, 13, 14], [11, 12], [13, 14], [13], [14], [15, 16, 17, 18]]
         assert scene.registry.get_sample_value("tfpod_batch_rows_count", {"model": "m"}) == 8
+        assert scene.registry.get_sample_value("tfpod_failed_runs_total", {"model": "m"}) == 4
 
 
 async def test_who_left_or_is_late_is_not_tried_again_alone() -> None:
