@@ -179,6 +179,7 @@ async def test_without_a_pod_there_is_an_answer_all_the_same(tmp_path: Path) -> 
 @pytest.mark.timeout(300)
 async def test_pods_that_end_or_are_killed_under_load_cost_no_request(tmp_path: Path) -> None:
     statuses: Counter[int] = Counter()
+    tasks: list[asyncio.Task[None]] = []
 
     async def load(client: Client) -> None:
         while True:
@@ -187,6 +188,7 @@ async def test_pods_that_end_or_are_killed_under_load_cost_no_request(tmp_path: 
     async def more() -> None:
         wanted = statuses.total() + 100
         while statuses.total() < wanted:
+            assert not any(task.done() for task in tasks), "nginx keeps the connections of its clients"
             await asyncio.sleep(0.01)
 
     with program("--drain-delay=0.5") as first, program() as second, program() as third:
@@ -194,7 +196,7 @@ async def test_pods_that_end_or_are_killed_under_load_cost_no_request(tmp_path: 
         for _, admin in urls:
             await asyncio.to_thread(until_ready, admin)
         async with front(tmp_path, *(api.removeprefix("http://") for api, _ in urls)) as connect:
-            tasks = [asyncio.create_task(load(await connect())) for _ in range(8)]
+            tasks.extend([asyncio.create_task(load(await connect())) for _ in range(8)])
             await more()
             assert await asyncio.to_thread(first.end, signal.SIGTERM) == 0
             await more()
