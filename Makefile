@@ -30,9 +30,10 @@ test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, roo
 	$(BIN)/python -m pytest -m cluster --timeout 3600 tests/e2e
 	$(BIN)/python -m pytest tests/chart
 
-bench: .venv/dev ## start, memory, and what a SIGTERM costs
+bench: .venv/dev ## start, memory, and what a SIGTERM and new versions cost
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.sigterm
+	$(BIN)/python -m benchmarks.switches
 
 picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes (as test-cluster)
 	$(BIN)/python -m benchmarks.scaling
