@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,9 @@ _METHOD: Final = "tensorflow/serving/predict"
 _LONGEST: Final = 512
 #: How LiteRT tells of an operation that only TensorFlow, or only somebody's program, has.
 _LACKING: Final = re.compile(r"(?:Select TensorFlow op|unresolved custom op).*Node number \d+ \((\w+)\)", re.DOTALL)
+#: A batch of so many rows in less than so many seconds is computed by one thread: a second would begin when it is over,
+#: and take the processor that reads the requests.
+_ROWS, _QUICK = 32, 0.001
 
 _log = logging.getLogger("tfpod.litert")
 
@@ -30,7 +34,7 @@ class LiteRtRunner:
     platform: Final = "litert_tflite"
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Load the file `path`; LiteRT computes on `threads` processors.
+        """Load the file `path`; LiteRT computes on `threads` processors, or on one what is done in a moment.
 
         Raises OSError; ValueError for what is no model, or one with operations that LiteRT lacks, or without a
         signature that can be served.
@@ -38,12 +42,13 @@ class LiteRtRunner:
         content = path.read_bytes()  # a map of the file would crash the process once somebody writes to it
         if not content:
             raise ValueError("the file is empty")
-        self._functions = _functions(content, threads)
+        self._functions = _functions(content, 1)
         self.signatures = _signatures(self._functions)
         if not self.signatures:
             raise ValueError("the model has no signature with inputs of known types")
-        for name in self.signatures:
-            _try(self._functions[name], name)
+        quick = [_is_quick(self._functions[name], name, s.batches) for name, s in self.signatures.items()]
+        if not all(quick):
+            self._functions = _functions(content, threads)
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Compute; see Runner. Raises InvalidRequest for whatever fails: LiteRT fails for shapes and values only."""
@@ -115,14 +120,22 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return found
 
 
-def _try(function: Any, name: str) -> None:
-    """Compute once, on zeros in the shape that the file has: LiteRT looks for operations no sooner.
+def _is_quick(function: Any, name: str, batches: bool) -> bool:
+    """Tell whether a batch takes less than a second thread is worth, by computing one of zeros.
 
-    Raises ValueError if one is lacking. What else may fail need not: zeros make no sense to every model.
+    Raises ValueError if an operation is lacking: LiteRT looks for it no sooner. What else may fail need not: zeros make
+    no sense to every model.
     """
-    given = {key: np.zeros(details["shape"], details["dtype"]) for key, details in function.get_input_details().items()}
+    given = {}
+    for key, details in function.get_input_details().items():
+        shape = [_ROWS, *details["shape"][1:]] if batches else details["shape"]
+        given[key] = np.zeros(shape, details["dtype"])
     try:
+        function(**given)  # the first call has more to do
+        begun = time.perf_counter()
         function(**given)
     except (RuntimeError, ValueError) as error:
         if lacking := _LACKING.search(str(error)):
             raise ValueError(f"signature {name!r} needs the operation {lacking[1]}, which LiteRT lacks") from error
+        return False
+    return time.perf_counter() - begun < _QUICK

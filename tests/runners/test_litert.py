@@ -1,6 +1,7 @@
 """Real .tflite files: what is read of their signatures, what comes out, and what they say when they fail."""
 
 import concurrent.futures
+import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from service.errors import InvalidRequest
+from service.runners import litert
 from service.runners.litert import LiteRtRunner
 from service.types import ELEMENT_TYPES, Array, ElementType, Signature, TensorSpec
 from tests.alone import ROOT, alone
@@ -198,6 +200,26 @@ def test_operations_that_only_tensorflow_has_are_named_when_the_model_is_loaded(
     file = convert(tmp_path, beyond=True, signatures=dict(zip(names, bodies, strict=True)))
     with pytest.raises(ValueError, match=f"^signature '{first}' needs the operation FlexMatrixDeterminant"):
         LiteRtRunner(file, 1)
+
+
+@pytest.mark.parametrize(("quick", "threads"), [(math.inf, [1]), (0.0, [1, 3])])
+def test_what_is_done_in_a_moment_is_done_by_one_thread(
+    monkeypatch: pytest.MonkeyPatch, quick: float, threads: list[int]
+) -> None:
+    tried, make = [], litert._functions
+
+    def functions(content: bytes, count: int) -> Any:
+        tried.append(count)
+        return make(content, count)
+
+    monkeypatch.setattr(litert, "_functions", functions)
+    monkeypatch.setattr(litert, "_QUICK", quick)
+    runner = LiteRtRunner(DIGITS, 3)
+    assert tried == threads
+    assert runner.run("serving_default", {"image": np.zeros((5, 8, 8, 1), np.float32)})["probabilities"].shape == (
+        5,
+        10,
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 1000, 100_000, -1])
