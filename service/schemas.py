@@ -186,7 +186,7 @@ def _oip_tensor(name: str = "", spec: TensorSpec | None = None, *, flat: bool = 
         return record({"name": STRING, "shape": listing(_NATURAL), "datatype": STRING, "data": {}})
     shape = listing(_NATURAL, None if spec.shape is None else len(spec.shape))
     data = listing(_element(spec.element))
-    if not flat and spec.shape is not None and len(spec.shape) > 1:
+    if not flat:
         data = _any([data, tensor(spec)])
     return record({"name": {"const": name}, "shape": shape, "datatype": {"const": spec.element.oip}, "data": data})
 
