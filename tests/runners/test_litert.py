@@ -216,10 +216,8 @@ def test_what_is_done_in_a_moment_is_done_by_one_thread(
     monkeypatch.setattr(litert, "_QUICK", quick)
     runner = LiteRtRunner(DIGITS, 3)
     assert tried == threads
-    assert runner.run("serving_default", {"image": np.zeros((5, 8, 8, 1), np.float32)})["probabilities"].shape == (
-        5,
-        10,
-    )
+    outputs = runner.run("serving_default", {"image": np.zeros((5, 8, 8, 1), np.float32)})
+    assert outputs["probabilities"].shape == (5, 10)
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 1000, 100_000, -1])
