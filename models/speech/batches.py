@@ -68,9 +68,8 @@ def ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
             for batch in batches:
                 made.put(batch)
             made.put(None)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - it is raised where batches are taken
             made.put(error)
-            raise
 
     threading.Thread(target=work, name="batches", daemon=True).start()
     while (batch := made.get()) is not None:
