@@ -1,6 +1,7 @@
 """service/reload.py: what is taken up of a change on the disk, when, and what never harms what is served."""
 
 import asyncio
+import json
 import logging
 import shutil
 import threading
@@ -16,8 +17,10 @@ from service.errors import InvalidRequest, NotFound, NotReady
 from service.models import ModelError, Models
 from service.types import Call, Runner, VersionState
 from tests.echo import Echo, Loader, loading, models, put, saved, sound, until
+from tests.program import ROOT, get, program
 
 pytestmark = pytest.mark.anyio
+DIGITS = ROOT / "models" / "digits"
 
 
 async def settle(made: Models) -> None:
@@ -488,3 +491,33 @@ async def test_a_model_is_ready_when_its_labelled_versions_are_too(tmp_path: Pat
             await task
             assert made.ready
             assert [made.get("m", label=label).version for label in ("stable", None)] == ["1", "2"]
+
+
+# The program itself
+
+
+def test_the_program_takes_up_a_real_model_refuses_a_broken_one_and_tells_of_both(tmp_path: Path) -> None:
+    shutil.copytree(DIGITS / "1", tmp_path / "1")
+
+    def appear(version: str, content: bytes = b"") -> None:
+        folder = tmp_path / "next"
+        shutil.copytree(DIGITS / "1", folder)
+        if content:
+            (folder / "saved_model.pb").write_bytes(content)
+        folder.rename(tmp_path / version)
+
+    with program(TFPOD_MODELS=f"digits={tmp_path}", TFPOD_RELOAD_INTERVAL="0.05") as pod:
+        api, admin = pod.urls()
+        assert pod.line("model is ready")["version"] == "1"
+        appear("2")
+        assert pod.line("model is ready")["version"] == "2"
+        assert pod.line("model is unloaded")["version"] == "1"
+        appear("3", b"no model")
+        assert pod.line("a version cannot be served")["version"] == "3"
+        status, text = get(f"{api}/v1/models/digits:predict", (DIGITS / "sample.json").read_bytes())
+        assert status == 200
+        assert json.loads(text)["predictions"]
+        metrics = get(f"{admin}/metrics")[1]
+        assert 'tfpod_model_version{model="digits"} 2.0' in metrics
+        for result, count in (("ok", 2.0), ("failed", 1.0)):
+            assert f'tfpod_model_loads_total{{model="digits",result="{result}"}} {count}' in metrics
