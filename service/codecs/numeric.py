@@ -23,7 +23,7 @@ from service.types import Array, ElementType
 STEP: Final = 1 << 17
 
 _ELEMENTS: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool}
-#: In texts of this many bytes, lists shorter than so many on average cost more than reading all the text twice.
+#: In texts of more bytes than this, lists of less than so many on average cost more than reading the text twice.
 _MIDDLE: Final = 1 << 11
 _SHORT: Final = 24
 _UNBRACKETED: Final = bytes.maketrans(b"[]", b"  ")
@@ -43,9 +43,8 @@ _WORDS: Final = {"nan": b"NaN", "inf": b"Infinity", "-inf": b"-Infinity"}
 
 def read(text: bytes, element: ElementType, rank: int | None) -> Array | None:
     """Return the array of `rank` dimensions, or whichever it has, that `text` holds; None if it is not plainly one."""
-    if len(text) > STEP or (len(text) > _MIDDLE and text.count(b"[") * _SHORT > len(text)):
-        return _read(_read_flat, text, element, rank)
-    return _read(_read_nested, text, element, rank)
+    flat = len(text) > STEP or (len(text) > _MIDDLE and text.count(b"[", 0, _MIDDLE) * _SHORT > _MIDDLE)
+    return _read(_read_flat if flat else _read_nested, text, element, rank)
 
 
 def read_marked(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> Array | None:

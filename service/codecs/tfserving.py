@@ -12,7 +12,7 @@ import orjson
 
 from service.codecs import http, jsontensor, numeric, tfdocument
 from service.errors import InvalidRequest
-from service.types import Array, Call, ElementType, Reply, Signature, Signatures, Tensors
+from service.types import Array, Call, ElementType, Reply, Signature, Signatures, Tensors, TensorSpec
 
 #: A way to read a tensor; see jsontensor.py.
 Read = Callable[[bytes | msgspec.Raw, ElementType, int | None], Array | None]
@@ -80,24 +80,27 @@ def _decode_plain(body: bytes, signatures: Signatures, read: Read = jsontensor.r
 
 def _plain(text: bytes, signature: Signature, read: Read, *, by_row: bool) -> dict[str, Array] | None:
     """Read tensors that are bare, or named in objects; {"b64": …} is bare, unless there is an input of that name."""
-    named = _NAMED.match(text)
-    if len(signature.inputs) == 1 and "b64" not in signature.inputs:
-        arrays = _read(dict.fromkeys(signature.inputs, text), signature, read)
-        if arrays or not named:
-            return arrays
-    if not (named and by_row):
-        return _read(_object.decode(text), signature, read) if named else None
-    rows = [_object.decode(row) for row in _list.decode(text)[: _MOST_OBJECTS + 1]]
-    if len(rows) > _MOST_OBJECTS or any(row.keys() != signature.inputs.keys() for row in rows):
+    inputs = signature.inputs
+    if len(inputs) == 1 and "b64" not in inputs and (arrays := _read(dict.fromkeys(inputs, text), inputs, read)):
+        return arrays
+    if not _NAMED.match(text):
         return None
-    return _read({n: b"[%s]" % b",".join([bytes(row[n]) for row in rows]) for n in signature.inputs}, signature, read)
+    if not by_row:
+        return _read(_object.decode(text), inputs, read)
+    rows = [_object.decode(row) for row in _list.decode(text)[: _MOST_OBJECTS + 1]]
+    if len(rows) > _MOST_OBJECTS or any(row.keys() != inputs.keys() for row in rows):
+        return None
+    return _read({name: b"[%s]" % b",".join([bytes(row[name]) for row in rows]) for name in inputs}, inputs, read)
 
 
-def _read(texts: Mapping[str, bytes | msgspec.Raw], signature: Signature, read: Read) -> dict[str, Array] | None:
+def _read(
+    texts: Mapping[str, bytes | msgspec.Raw], inputs: Mapping[str, TensorSpec], read: Read
+) -> dict[str, Array] | None:
     arrays = {}
-    for name, spec in signature.inputs.items():
-        rank = None if spec.shape is None else len(spec.shape)
-        array = read(texts[name], spec.element, rank) if name in texts else None
+    for name, spec in inputs.items():
+        if name not in texts:
+            return None
+        array = read(texts[name], spec.element, None if spec.shape is None else len(spec.shape))
         if array is None or not array.size:
             return None
         arrays[name] = array
