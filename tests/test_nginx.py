@@ -29,6 +29,7 @@ pytestmark = [
     ),
 ]
 
+DIGITS = f"--models=digits={ROOT / 'models/digits'}"
 SAMPLE = (ROOT / "models/digits/sample.json").read_bytes()
 
 
@@ -191,7 +192,7 @@ async def test_pods_that_end_or_are_killed_under_load_cost_no_request(tmp_path: 
             assert not any(task.done() for task in tasks), "nginx keeps the connections of its clients"
             await asyncio.sleep(0.01)
 
-    with program("--drain-delay=0.5") as first, program() as second, program() as third:
+    with program("--drain-delay=0.5", DIGITS) as first, program(DIGITS) as second, program(DIGITS) as third:
         urls = [pod.urls() for pod in (first, second, third)]
         for _, admin in urls:
             await asyncio.to_thread(until_ready, admin)
@@ -222,6 +223,7 @@ def free_port() -> int:
 def test_one_command_starts_pods_and_nginx_and_ends_them(tmp_path: Path) -> None:
     port = free_port()
     environment = {**os.environ, "NGINX_DIR": str(tmp_path), "PYTHON": sys.executable, "TFPOD_DRAIN_DELAY": "0"}
+    environment["TFPOD_MODELS"] = DIGITS.removeprefix("--models=")
     command = [str(ROOT / "nginx/local"), "1", str(port)]
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL) as process:
         try:
