@@ -33,6 +33,7 @@ test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, roo
 bench: .venv/dev ## start, memory, and what a SIGTERM and new versions cost
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.sigterm
+	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.switches
 
 picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes (as test-cluster)
