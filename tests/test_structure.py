@@ -65,16 +65,18 @@ ALLOWED: Final = {
     "daemon": [*LEAVES, "worker"],
     "folder": [],
     "warmup": [*LEAVES, "worker"],
-    "versions": [*LEAVES, "batcher", "daemon", "folder"],
-    "reload": [*LEAVES, "batcher", "daemon", "folder", "versions"],
-    "models": [*LEAVES, "batcher", "reload", "versions", "warmup"],
+    "versions": [*LEAVES, "batcher", "daemon", "folder", "speech.*"],
+    "reload": [*LEAVES, "batcher", "daemon", "folder", "speech.*", "versions"],
+    "models": [*LEAVES, "batcher", "reload", "speech.*", "versions", "warmup"],
     "schemas": LEAVES,
     "operations": [*LEAVES, "schemas"],
     "openapi": [*LEAVES, "operations", "schemas"],
     "pages": [*LEAVES, "models", "openapi"],
     "handlers": [*LEAVES, "bodies", "codecs.*", "models"],
-    "routes": [*LEAVES, "bodies", "codecs.*", "compression", "handlers", "models", "openapi", "pages"],
-    "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "routes", "runners.*"],
+    "probes": LEAVES,
+    "transcription": [*LEAVES, "bodies", "codecs.*", "models", "sessions", "speech.*"],
+    "routes": [*LEAVES, "transcription", "bodies", "codecs.*", "compression", "handlers", "models", "openapi", "pages"],
+    "app": [*LEAVES, "admission", "tokens", "trail", "batcher", "gpu", "models", "probes", "routes", "runners.*", "sessions"],
     "check": [*LEAVES, "app", "models", "tokens"],
     "__main__": [*LEAVES, "app", "check", "tokens", "connections", "drain", "server", "trail", "tracing"],
     "adapter.*": [*LEAVES, "server", "adapter.*"],
@@ -102,6 +104,8 @@ OWNERS: Final = {
         "app",
         "handlers",
         "routes",
+        "probes",
+        "transcription",
         "openapi",
         "pages",
         "trail",
@@ -114,7 +118,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 7400
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 7600
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.
