@@ -213,7 +213,7 @@ class Batcher:
         now = self._clock()
         for run in runs:
             self._metrics.computed(run.rows, run.seconds, run.padding, failed=run.failed)
-        self._pace.computed(batch[0].batch_rows, now - self._running_since, self._line.rows, now)
+        self._pace.computed(batch[0].batch_rows, sum([run.seconds for run in runs]), self._line.rows, now)
         if self._stuck:
             _log.warning("the model answers again", extra={"seconds": round(self.running_for, 3)})
         self._running, self._stuck = (), False

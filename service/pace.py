@@ -4,6 +4,8 @@ from typing import Final
 
 #: What a batch counts after the next one of its size.
 _DECAY: Final = 0.8
+#: A busy event loop hears of a batch's end late, but not by so many seconds.
+_LATE: Final = 1.0
 #: More rows than a batch has, left waiting for longer than so many seconds, are no burst any more.
 _BURST: Final = 0.1
 #: An overload is over when nobody had to be refused for so many seconds.
@@ -47,7 +49,7 @@ class Pace:
     def wait(self, batches: int, running_for: float) -> float:
         """Return the seconds until a batch is begun that has so many before it, and one under way for `running_for`.
 
-        One that takes longer than usual tells of the next, too.
+        One that takes much longer than usual tells of the next, too.
         """
-        seconds = max(self.batch_seconds, running_for)
-        return batches * seconds + (seconds - running_for if running_for else 0.0)
+        seconds = running_for if running_for > max(_LATE, self.batch_seconds) else self.batch_seconds
+        return batches * seconds + (max(0.0, seconds - running_for) if running_for else 0.0)
