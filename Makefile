@@ -30,7 +30,7 @@ test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, roo
 	$(BIN)/python -m pytest -m cluster --timeout 3600 tests/e2e
 	$(BIN)/python -m pytest tests/chart
 
-bench: .venv/dev ## start, memory, and what a SIGTERM and new versions cost
+bench: .venv/dev ## start, memory, and what a SIGTERM, new versions and twice the capacity cost
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.sigterm
 	$(BIN)/python -m benchmarks.overload
