@@ -5,6 +5,7 @@ An inference request keeps its place, and its deadline runs, until its answer ha
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,10 @@ EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 #: How much of a body with binary tensors is JSON (codecs/oip.py).
 JSON_LENGTH: Final = b"inference-header-content-length"
 
+#: Those who bring their token in the body have one of so many places, and a body of so many bytes.
+_STRANGERS: Final = 16
+_STRANGERS_BODY: Final = 4 << 20
+
 Headers = dict[bytes, bytes]
 
 _log = logging.getLogger("tfpod.admission")
@@ -52,7 +57,7 @@ class Place(Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether no token is needed."""
+        """Tell whether no token is needed; of inference, that the handler looks for one in the body."""
         ...
 
     @property
@@ -99,8 +104,13 @@ class Admission:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._authorize, self._find, self._respond = authorize, find, respond
         self._room = Room(limits.inflight_bytes)
-        self.inflight = 0
+        self._known, self._strangers = _Lane(limits.inflight), _Lane(max(1, limits.inflight // _STRANGERS))
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
+
+    @property
+    def inflight(self) -> int:
+        """Inference requests that have a place."""
+        return self._known.taken + self._strangers.taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request in, or refuse it."""
@@ -117,9 +127,13 @@ class Admission:
             if place.inference is None:
                 await self._app(scope, receive, answer)
             else:
-                self._metrics.arrived(place.inference)
+                scope.setdefault("state", {})["arrived"] = functools.partial(self._metrics.arrived, place.inference)
+                if not place.is_open:
+                    self._metrics.arrived(place.inference)
+                lane = self._strangers if place.is_open else self._known
                 body = self._body(scope, place, headers)
-                await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
+                with lane, body:
+                    await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
         except CallerGone:
             answer.status = 499
             self._metrics.rejected("client_gone")
@@ -140,9 +154,10 @@ class Admission:
         codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
         length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
         tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
+        longest = self._limits.binary_bytes if tensors else self._limits.body_bytes
         return Body(
             self._room,
-            longest=self._limits.binary_bytes if tensors else self._limits.body_bytes,
+            longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
             declared=int(length) if length.isdigit() else 0,
             coding=coding_of(codings),
         )
@@ -154,23 +169,17 @@ class Admission:
         return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
 
     async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", body: Body, deadline: float) -> None:
-        """Hold a place in flight from here to the end of the answer, as long as the deadline and the caller last."""
-        if self.inflight >= self._limits.inflight:
-            raise Overloaded(f"{self.inflight} requests are in flight, as many as this pod takes")
-        with body:
-            self.inflight += 1
-            try:
-                async with asyncio.timeout_at(deadline):
-                    answer.closes = False
-                    content = await body.read(receive)
-                    scope.setdefault("state", {})["deadline"] = deadline
-                    await self._run(scope, content, receive, answer)
-            except TimeoutError:
-                if not body.complete:
-                    raise IncompleteRequest("the body did not arrive in time") from None
-                raise DeadlineExceeded("the request's time was over before it was answered") from None
-            finally:
-                self.inflight -= 1
+        """See to a request that has its place, as long as its deadline and its caller last."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer.closes = False
+                content = await body.read(receive)
+                scope.setdefault("state", {})["deadline"] = deadline
+                await self._run(scope, content, receive, answer)
+        except TimeoutError:
+            if not body.complete:
+                raise IncompleteRequest("the body did not arrive in time") from None
+            raise DeadlineExceeded("the request's time was over before it was answered") from None
 
     async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
         """Run the app on a body that was read, and stop it when the caller goes away."""
@@ -202,6 +211,21 @@ class Admission:
         """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
         if not answer.started:
             await self._respond(scope, error)(scope, receive, answer)
+
+
+class _Lane:
+    """Places in flight; a context takes one, and raises Overloaded if there is none."""
+
+    def __init__(self, places: int) -> None:
+        self._places, self.taken = places, 0
+
+    def __enter__(self) -> None:
+        if self.taken >= self._places:
+            raise Overloaded(f"{self.taken} requests are in flight, as many as this pod takes")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
 
 
 class _Answer:

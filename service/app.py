@@ -17,8 +17,10 @@ from service.batcher import Batching
 from service.gpu import GpuReadings
 from service.metrics import Metrics
 from service.models import Load, ModelError, Models
+from service.probes import Health, admin
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
+from service.sessions import Caps, MemorySessions, RedisSessions, Sessions
 from service.settings import Settings
 from service.tokens import Tokens
 from service.trail import Tracer, Trail
@@ -54,15 +56,17 @@ class Pod:
         """
         self.draining = False
         self._settings, self._done = settings, done
-        metrics = Metrics(CollectorRegistry(), sorted({route.name for route in routes.INFERENCE}))
+        metrics = Metrics(CollectorRegistry(), sorted({place.inference for place in routes.PLACES if place.inference}))
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
         self._models = models(settings, metrics, load or load_model)
+        self._sessions = sessions(settings)
         tokens = Tokens(settings.tokens_file)
-        health = routes.Health(live=self._not_live, ready=self._not_ready)
+        health = Health(live=self._not_live, ready=self._not_ready)
+        parts = {"models": self._models, "sessions": self._sessions, "health": health, "authorize": tokens.authorize}
         door = Admission(
-            routes.api(self._models, health, version, tokens.authorize, self._lifespan),
+            routes.api(self._lifespan, version, **parts),
             limits=_limits(settings),
             metrics=metrics,
             authorize=tokens.authorize,
@@ -71,7 +75,7 @@ class Pod:
         )
         shared = CORSMiddleware(door, settings.origins(), **_CORS) if settings.cors_origins else door
         self.api = Trail(shared, access_log=settings.access_log, tracer=tracer)
-        self.admin = routes.admin(metrics, health)
+        self.admin = admin(metrics, health)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncIterator[None]:
@@ -83,6 +87,7 @@ class Pod:
             yield
         finally:
             models.cancel()
+            await self._sessions.close()
             self._models.close()
             self._gpu.stop()
 
@@ -135,6 +140,12 @@ def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
         stuck_after=settings.request_timeout,
     )
     return Models(settings.model_paths(), load, metrics, batching, settings.labels())
+
+
+def sessions(settings: Settings) -> Sessions:
+    """Return the store of sessions."""
+    caps = Caps(settings.session_seconds, settings.max_sessions_per_token, settings.max_sessions)
+    return RedisSessions(settings.sessions_url, caps) if settings.sessions_url else MemorySessions(caps)
 
 
 def load_model(path: Path) -> Runner:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from service.batcher import Batcher, Batching
-from service.errors import NotFound
+from service.errors import NotFound, NotReady
 from service.metrics import Metrics
 from service.reload import ModelError, Reload
+from service.speech.recogniser import Recogniser
 from service.types import Runner, VersionState
 from service.versions import Model, Versions
 from service.warmup import warm
@@ -72,6 +73,16 @@ class Models:
             asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise NotFound(f"Servable not found for request: {asked}")
         return self._versions[name].get(version, label)
+
+    def speech(self) -> tuple[Model, Recogniser]:
+        """Return the first model of speech. Raises NotFound if there is none, NotReady while there may yet be one."""
+        for versions in self._versions.values():
+            model = versions.serving.get(versions.newest or 0)
+            if model and model.recogniser:
+                return model, model.recogniser
+        if not self.ready:
+            raise NotReady("models are being loaded")
+        raise NotFound("no model of speech is served here")
 
     def states(self, name: str, version: int | None = None, label: str | None = None) -> list[VersionState]:
         """Return the states of a model's versions, newest first, or of one of them. Raises as `get` does, but NotReady.

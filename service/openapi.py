@@ -106,7 +106,7 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
     answer = {"$ref": f"#/components/schemas/{model}.{name}.answer"} if name in BODIES else about.answer
     content: Schema = {media_type: {} for media_type in about.media_types} | _json(answer)
     responses: dict[str, Any] = {} if 501 in statuses else {"200": {"description": "The answer.", "content": content}}
-    responses |= {f"{status}": {"$ref": f"#/components/responses/{status}"} for status in sorted(statuses)}
+    responses |= {f"{status}": _refusal(status, about.error) for status in sorted(statuses)}
     if name == "oip_ready":
         responses["503"] = {"description": "Not all are.", "content": content}
     return {
@@ -114,7 +114,10 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
         "summary": about.summary,
         "description": about.description,
         "tags": [model or _SERVICE],
-        "parameters": [{"name": key, "in": "path", "required": True, "schema": PARAMETERS[key]} for key in given],
+        "parameters": [
+            *({"name": key, "in": "path", "required": True, "schema": PARAMETERS[key]} for key in given),
+            *({"name": key, "in": "header", "required": True, "schema": schema} for key, schema in about.headers),
+        ],
         "responses": responses,
         **({"security": []} if closed and place.is_open else {}),
         **_request(about, name, model, signatures),
@@ -128,7 +131,8 @@ def _about(route: Route) -> Operation:
 
 def _request(about: Operation, name: str, model: str | None, signatures: Signatures) -> Mapping[str, Schema]:
     if name not in BODIES:
-        return {"requestBody": {"content": _json(about.request)}} if about.request else {}
+        content = _json(about.request) | {media_type: {} for media_type in about.request_types}
+        return {"requestBody": {"content": content}} if content else {}
     example = schemas.examples(signatures)[list(BODIES).index(name)]
     content = _json({"$ref": f"#/components/schemas/{model}.{name}.request"}, example)
     return {"requestBody": {"required": True, "content": content | {kind: {} for kind in about.media_types}}}
@@ -141,9 +145,14 @@ def _components(served: Mapping[str, Signatures]) -> Iterator[tuple[str, Schema]
             yield f"{model}.{name}.answer", answer(signatures)
 
 
-def _error(status: int, text: str) -> Schema:
+def _refusal(status: int, error: Schema | None) -> Schema:
+    return _error(status, ERRORS[status], error) if error else {"$ref": f"#/components/responses/{status}"}
+
+
+def _error(status: int, text: str, error: Schema | None = None) -> Schema:
     headers = _RETRY if status in {429, 503} else {}
-    return {"description": text, "headers": headers, "content": _json({"$ref": "#/components/schemas/error"})}
+    content = _json(error or {"$ref": "#/components/schemas/error"})
+    return {"description": text, "headers": headers, "content": content}
 
 
 def _json(schema: Schema | None, example: Any = None) -> dict[str, Schema]:

@@ -41,6 +41,26 @@ _STATE: Final = record(
 _OBJECT: Final = {"type": "object"}
 
 
+_NATURAL: Final = {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}
+_TIMES: Final[dict[str, Schema]] = {"begin": {"type": "number"}, "end": {"type": "number"}}
+_WORD: Final = record({"text": STRING, **_TIMES})
+_TRANSCRIPT: Final = record(
+    {
+        "text": STRING,
+        "words": listing(_WORD),
+        "syllables": listing(record({"syllable": STRING, **_TIMES})),
+        "seconds": {"type": "number"},
+    }
+)
+_ASRT_RECORDING: Final = record(
+    {"samples": STRING | {"contentEncoding": "base64"}, "sample_rate": _NATURAL, "channels": _NATURAL}
+    | {"byte_width": _NATURAL}
+)
+_ASRT_CODES: Final[dict[str, Schema]] = {"status_code": {"type": "integer"}, "status_message": STRING}
+_ASRT_TEXT: Final = record({"result": STRING, **_ASRT_CODES})
+_ASRT_SYLLABLES: Final = record({"result": {"anyOf": [listing(STRING), STRING]}, **_ASRT_CODES})
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """What a route is for, the schema of its answer, and what else is to know of it."""
@@ -49,6 +69,12 @@ class Operation:
     answer: Schema | None = None
     statuses: Sequence[int] = ()
     request: Schema | None = None
+    #: What a request's body may be instead of JSON.
+    request_types: Sequence[str] = ()
+    #: What a request's header must hold.
+    headers: Sequence[tuple[str, Schema]] = ()
+    #: What a refusal is, if not `{"error"}`.
+    error: Schema | None = None
     #: What the answer is instead of, or beside, JSON.
     media_types: Sequence[str] = ()
     description: str = ""
@@ -85,6 +111,41 @@ OPERATIONS: Final = {
         media_types=["application/octet-stream"],
         description="Tensors may go as bytes behind the JSON, whose length the header Inference-Header-Content-Length "
         "tells then, in requests as in answers.",
+    ),
+    "transcribe": Operation(
+        "Text, syllables and times of recorded speech",
+        _TRANSCRIPT,
+        request_types=["audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/pcm"],
+        description="A file, or PCM: 16 bits, little-endian, 16 kHz, one channel.",
+    ),
+    "stream_piece": Operation(
+        "Text of speech that comes in pieces",
+        record({"final": STRING, "partial": STRING, "words": listing(_WORD), "ended": BOOLEAN}),
+        request_types=["audio/pcm", "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"],
+        headers=[("Tfpod-Sequence", _NATURAL)],
+        description="The header Tfpod-Sequence numbers the pieces. The first answer sets the cookie tfpod_session, "
+        "which comes along with all others. `final` is the text that became final with the piece, `partial` what may "
+        "change yet. A piece that is sent again is answered again. An empty piece ends the session.",
+    ),
+    "asrt_speech": Operation(
+        "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, error=_ASRT_TEXT
+    ),
+    "asrt_all": Operation("ASRT: the text of a recording", _ASRT_TEXT, request=_ASRT_RECORDING, error=_ASRT_TEXT),
+    "asrt_language": Operation(
+        "ASRT: the text for syllables",
+        _ASRT_TEXT,
+        request=record({"sequence_pinyin": listing(STRING)}),
+        error=_ASRT_TEXT,
+    ),
+    "asrt_root": Operation(
+        "ASRT: whether it is there; its old API: the text of a recording",
+        _ASRT_TEXT,
+        request=_OBJECT,
+        request_types=["application/x-www-form-urlencoded"],
+        media_types=["text/plain"],
+        error=_ASRT_TEXT,
+        statuses=[403],
+        description="A form has `token`, `fs`, the rate in Hz, and one `wavs` for each sample.",
     ),
     "tfserving_status": Operation(
         "State of the versions, in TensorFlow Serving's format", record({"model_version_status": listing(_STATE)})

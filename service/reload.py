@@ -12,6 +12,7 @@ from service.batcher import Batcher, Batching
 from service.daemon import Failed, in_daemon
 from service.folder import Found
 from service.metrics import ModelMetrics
+from service.speech.recogniser import Recogniser
 from service.types import Runner
 from service.versions import Model, Refusal, Versions
 
@@ -97,6 +98,11 @@ class Reload:
             tuple(folder.examine(number, there[number]) for number in there if number in labels.values()),
         )
 
+    def _load(self, source: Path) -> tuple[Runner, Recogniser | None]:
+        """Load a model, and what makes text of its answers; in a thread. Raises anything."""
+        runner = self._make(source)
+        return runner, Recogniser.of(source, runner.signatures)
+
     async def _serves(self, found: Found) -> bool:
         """Return whether a version is served just as it lies there; load it, if that has not been tried."""
         number, versions = found.number, self._versions
@@ -109,7 +115,7 @@ class Reload:
             return False
         begun, versions.loading = time.monotonic(), number
         try:
-            runner = await in_daemon(functools.partial(self._make, found.source))
+            runner, recogniser = await in_daemon(functools.partial(self._load, found.source))
         except Failed as failed:
             self._metrics.loads["failed"].inc()
             self._refuse(found, str(failed))
@@ -118,7 +124,8 @@ class Reload:
         finally:
             versions.loading = None
         self._metrics.loads["ok"].inc()
-        versions.take(Model(versions.name, found, runner, Batcher(runner, self._metrics, self._batching)))
+        batcher = Batcher(runner, self._metrics, self._batching)
+        versions.take(Model(versions.name, found, runner, batcher, recogniser))
         seconds = round(time.monotonic() - begun, 3)
         _log.info("model is ready", extra={"model": versions.name, "version": str(number), "seconds": seconds})
         return True

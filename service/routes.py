@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -12,13 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from service import handlers, pages
+from service import handlers, pages, transcription
 from service.bodies import aside
-from service.codecs import http, oip, tfserving
+from service.codecs import asrt, http, oip, tfserving
 from service.compression import packed, preferred
 from service.errors import PodError, Unauthenticated
-from service.metrics import CONTENT_TYPE, Metrics
-from service.models import Models
 from service.openapi import Documents
 from service.stages import note
 from service.types import Call, Reply, Signatures
@@ -39,14 +37,6 @@ class Codec(Protocol):
     def encode(self, call: Call, reply: Reply, /) -> tuple[bytes, Mapping[str, str]]:
         """Return the answer's body, and its headers."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """What the probes ask: each returns None if all is well, else what is wrong."""
-
-    live: Callable[[], str | None]
-    ready: Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +73,15 @@ INFERENCE: Final = [
     Pattern(f"{_TFSERVING}:predict", _predict, methods=["POST"], name="tfserving_predict"),
     Route("/v2/models/{model}/infer", _infer, methods=["POST"], name="oip_infer"),
     Route(f"/v2/models/{{model}}/versions/{_VERSION}/infer", _infer, methods=["POST"], name="oip_infer"),
+    Route("/v1/transcribe", transcription.transcribe, methods=["POST"]),
+    Route("/v1/stream", transcription.stream_piece, methods=["POST"]),
+    Route("/speech", transcription.asrt_speech, methods=["POST"]),
+    Route("/language", transcription.asrt_language, methods=["POST"]),
+    Route("/all", transcription.asrt_all, methods=["POST"]),
+]
+#: Inference by those who bring their token in the body; the handler tells the door when one may be counted.
+STRANGERS: Final = [
+    Route("/", transcription.asrt_root, methods=["POST"]),
 ]
 #: Open to those without a token.
 OPEN: Final = [
@@ -133,24 +132,24 @@ def find(scope: Scope) -> Place:
     return _NOWHERE
 
 
-def respond(_: Scope, error: PodError) -> Response:
+def respond(scope: Scope, error: PodError) -> Response:
     """Return the answer that tells of `error`."""
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(http.encode_error(str(error)), http.status_of(error), headers, "application/json")
+    of_asrt = "route" in scope and scope["route"].name.startswith("asrt_")
+    body = asrt.encode_error(error) if of_asrt else http.encode_error(str(error))
+    return Response(body, http.status_of(error), headers, "application/json")
 
 
-def api(
-    models: Models, health: Health, version: str, authorize: Callable[[bytes], None], lifespan: Lifespan[Any]
-) -> ASGIApp:
-    """Return the API as an application behind the door, which has found the route; `authorize` is as the door's.
+def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
+    """Return the API as an application behind the door, which has found the route.
 
-    It raises PodError for what it refuses; the door answers.
+    `parts` are what the handlers find in their request's state: `models`, `health`, `sessions`, and the door's
+    `authorize`. It raises PodError for what it refuses; the door answers.
     """
     router = Router(lifespan=lifespan)
-    state = {"models": models, "health": health, "version": version, "authorize": authorize}
-    state["documents"] = Documents(PLACES, version)
+    state = {**parts, "version": version, "documents": Documents(PLACES, version)}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -160,29 +159,6 @@ def api(
         await scope["route"].app(scope, receive, send)
 
     return app
-
-
-def admin(metrics: Metrics, health: Health) -> ASGIApp:
-    """Return the application of the port that is not public: metrics and probes."""
-
-    async def show_metrics(_: Request) -> Response:
-        return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
-
-    def probe(ask: Callable[[], str | None]) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(_: Request) -> Response:
-            fault = ask()
-            return Response(fault or "ok", 503 if fault else 200, media_type="text/plain")
-
-        return answer
-
-    return Router(
-        [
-            Route("/metrics", show_metrics),
-            Route("/livez", probe(health.live)),
-            Route("/readyz", probe(health.ready)),
-        ],
-        redirect_slashes=False,
-    )
 
 
 async def _nowhere(request: Request) -> Response:
@@ -227,6 +203,7 @@ async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:
 #: The table.
 PLACES: Final = [
     *(Place(route, inference=route.name, binary=route.endpoint is _infer) for route in INFERENCE),
+    *(Place(route, is_open=True, inference=route.name) for route in STRANGERS),
     *(Place(route, is_open=True) for route in OPEN),
     *(Place(route) for route in CLOSED),
 ]

@@ -14,12 +14,15 @@ Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Pause = Annotated[float, Meta(ge=0, le=3600)]
 Sizes = Annotated[str, Meta(pattern="^([1-9][0-9]{0,8}( *, *[1-9][0-9]{0,8})*)?$")]
 Origins = Annotated[str, Meta(pattern=r"^(\*|https?://[^\s,/]+( *, *https?://[^\s,/]+)*)?$")]
+RedisUrl = Annotated[str, Meta(pattern=r"^((rediss?|unix)://\S+)?$")]
 LogLevel = Annotated[str, Meta(pattern="(?i)^(debug|info|warning|error|critical)$")]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BUNDLED = Path(__file__).resolve().parent.parent / "models"
 _MODEL_FILES = ("saved_model.pb", "model.tflite")
+#: These may hold passwords: what they are is neither logged nor told.
+_SECRET = ("sessions_url",)
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LABEL = re.compile(rf"({_MODEL_NAME.pattern})/({_MODEL_NAME.pattern})=([0-9]{{1,18}})")
 
@@ -61,9 +64,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
     max_queue_bytes: Annotated[Positive, "of inputs that may wait for one model; more are refused"] = 256 << 20
     overload_wait: Annotated[Pause, "seconds that calls beyond the next batch may wait in a lasting overload"] = 0.05
+    sessions_url: Annotated[RedisUrl, "redis://…: keeps sessions for all pods, else each pod has its own"] = ""
+    session_seconds: Annotated[Positive, "after which a session that nobody asks for ends"] = 300
+    max_sessions_per_token: Annotated[Positive, "at once; more are refused"] = 32
+    max_sessions: Annotated[Positive, "in one pod's memory at once; more are refused"] = 256
     tracing: Annotated[bool, "sends spans by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT and its like say"] = False
     access_log: Annotated[bool, "logs a line for each answer"] = False
     log_level: Annotated[LogLevel, "debug, info, warning, error or critical"] = "info"
+
+    def __repr__(self) -> str:
+        shown = {name: "…" if name in _SECRET else getattr(self, name) for name in self.__struct_fields__}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def model_paths(self) -> dict[str, Path]:
         """Return each served model's folder by name: what `models` says, else the bundled ones."""
@@ -150,7 +161,7 @@ def read(cls: type[S], given: Mapping[str, str], prefix: str) -> S:
             try:
                 values[field.name] = msgspec.convert(given[name].strip(), field.type, strict=False)
             except msgspec.ValidationError as error:
-                wrong[name] = f"{_lower(error)}, got {given[name]!r}"
+                wrong[name] = _lower(error) if field.name in _SECRET else f"{_lower(error)}, got {given[name]!r}"
     settings = cls(**values)
     faults = [f"{name}: {fault}" for name, fault in wrong.items()]
     for field_name, fault in getattr(settings, "faults", tuple)():

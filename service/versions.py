@@ -12,6 +12,7 @@ from service.daemon import in_daemon
 from service.errors import InvalidRequest, NotFound, NotReady
 from service.folder import Found, Stamp
 from service.metrics import ModelMetrics
+from service.speech.recogniser import Recogniser
 from service.types import Runner, VersionState
 
 _log = logging.getLogger("tfpod.models")
@@ -20,10 +21,14 @@ _log = logging.getLogger("tfpod.models")
 class Model:
     """A version that is ready. Whoever has it compute does so within it, `with model:`, or it may end under him."""
 
-    def __init__(self, name: str, found: Found, runner: Runner, batcher: Batcher) -> None:
+    def __init__(
+        self, name: str, found: Found, runner: Runner, batcher: Batcher, recogniser: Recogniser | None = None
+    ) -> None:
         self.name, self.number, self.version, self.stamp = name, found.number, str(found.number), found.stamp
         self.signatures, self.platform, self.batcher = runner.signatures, runner.platform, batcher
         self.runner = weakref.ref(runner)
+        #: What makes text of a speech model's answers.
+        self.recogniser = recogniser
         self._users = 0
         self._left = asyncio.Event()
         self._left.set()

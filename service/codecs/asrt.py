@@ -44,7 +44,7 @@ class Form(NamedTuple):
 
 
 def parse(body: bytes) -> dict[str, Any]:
-    """Return a request's JSON object. Raises InvalidRequest; ASRT, too, answers that with HTTP 400, the rest with 200."""
+    """Return a request's JSON object. Raises InvalidRequest, which ASRT answers with HTTP 400, all else with 200."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

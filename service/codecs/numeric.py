@@ -24,7 +24,7 @@ STEP: Final = 1 << 17
 
 _ELEMENTS: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool}
 #: In texts of more bytes than this, lists of less than so many on average cost more than reading the text twice.
-_MIDDLE: Final = 1 << 11
+_MIDDLE: Final = 1 << 10
 _SHORT: Final = 24
 _UNBRACKETED: Final = bytes.maketrans(b"[]", b"  ")
 #: All that numbers, `true` and `false` are written with, and blanks.

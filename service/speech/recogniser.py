@@ -18,9 +18,10 @@ from service.speech import cut
 from service.speech.audio import RATE, Samples
 from service.speech.ctc import greedy
 from service.speech.language import Language
-from service.types import Signatures, Tensors
+from service.types import DEFAULT_SIGNATURE, Signatures, Tensors
 
-ASSETS: Final = "assets.extra"
+LABELS: Final = "assets.extra/labels.txt"
+_LANGUAGE: Final = "assets.extra/language.npz"
 #: Pieces are filled up to whole seconds, so that those of several callers fit into one batch.
 _FILL: Final = RATE
 #: How fast the model is of late counts so much against how fast it was before.
@@ -66,17 +67,19 @@ class Recogniser:
 
     def __init__(self, folder: Path) -> None:
         """Read the files of the model in `folder`. Raises OSError or ValueError."""
-        self._labels = (folder / ASSETS / "labels.txt").read_text(encoding="utf-8").split()
-        words = folder / ASSETS / "language.npz"
+        self._labels = (folder / LABELS).read_text(encoding="utf-8").split()
+        words = folder / _LANGUAGE
         self._language = Language(words) if words.is_file() else None
         self._seconds_a_second = 0.0
 
-    @staticmethod
-    def fits(folder: Path, signatures: Signatures) -> bool:
-        """Tell whether the model in `folder` is one of speech."""
-        signature = signatures.get("serving_default")
+    @classmethod
+    def of(cls, source: Path, signatures: Signatures) -> "Recogniser | None":
+        """Return the recogniser of the model in a folder, or in a file there; None if it is not one of speech."""
+        folder = source if source.is_dir() else source.parent
+        signature = signatures.get(DEFAULT_SIGNATURE)
         named = signature and (set(signature.inputs), set(signature.outputs))
-        return named == ({"samples", "lengths"}, {"scores", "frames"}) and (folder / ASSETS / "labels.txt").is_file()
+        speech = named == ({"samples", "lengths"}, {"scores", "frames"}) and (folder / LABELS).is_file()
+        return cls(folder) if speech else None
 
     async def hear(self, samples: Samples, compute: Compute, seconds: float) -> Heard:
         """Return what the model says of the samples, however many they are; `compute` has it run.

@@ -124,8 +124,9 @@ async def test_without_a_language_there_are_syllables_only(folder: Path) -> None
 async def test_a_model_of_speech_is_known_by_its_tensors_and_its_labels(folder: Path) -> None:
     spec = TensorSpec(ELEMENT_TYPES[0], (None,))
     speech = Signature(dict.fromkeys(["samples", "lengths"], spec), dict.fromkeys(["scores", "frames"], spec))
-    assert Recogniser.fits(folder, {"serving_default": speech})
-    assert not Recogniser.fits(folder, {"other": speech})
-    assert not Recogniser.fits(folder, {"serving_default": Signature({"x": spec}, {"y": spec})})
+    assert Recogniser.of(folder, {"serving_default": speech})
+    assert Recogniser.of(folder / "model.tflite", {"serving_default": speech})
+    assert not Recogniser.of(folder, {"other": speech})
+    assert not Recogniser.of(folder, {"serving_default": Signature({"x": spec}, {"y": spec})})
     (folder / "assets.extra" / "labels.txt").unlink()
-    assert not Recogniser.fits(folder, {"serving_default": speech})
+    assert not Recogniser.of(folder, {"serving_default": speech})
