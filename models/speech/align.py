@@ -48,16 +48,18 @@ def path(scores: NDArray[np.float32], labels: Sequence[int]) -> NDArray[np.int64
 
 
 def cuts(utterance: Utterance, scores: NDArray[np.float32]) -> Cuts:
-    """Return the samples at which the syllables begin, and the end: the softest moments between their labels."""
+    """Return the samples at which the syllables begin, and the end.
+
+    They begin halfway from the last frame of the syllable before to their own first frame. Such pieces are recognised
+    best; the softest moment in between is often inside a consonant.
+    """
     spelled = [spell(syllable) for syllable in utterance.syllables]
     places = path(scores, [label for labels in spelled for label in labels])
-    loudness = _loudness(utterance.samples)
     found, first = [0], 0
     for labels in spelled[:-1]:
         first += len(labels)
-        left = np.flatnonzero(places == first - 1)[-1] * STRIDE + 1
-        right = max(left + 1, np.flatnonzero(places == first)[0] * STRIDE + 1)
-        found.append((left + int(loudness[left : right + 1].argmin())) * HOP + HOP // 2)
+        frames = np.flatnonzero(places == first - 1)[-1] + np.flatnonzero(places == first)[0] + 1
+        found.append(int(frames) * STRIDE * HOP // 2)
     return np.array([*found, len(utterance.samples)])
 
 
@@ -89,13 +91,6 @@ class Pieces:
             samples = _faded(samples, utterance.samples[found[start] : found[stop]])
             syllables += utterance.syllables[start:stop]
         return Utterance("", "", samples, tuple(syllables))
-
-
-def _loudness(samples: Samples) -> NDArray[np.float32]:
-    """Return the energy of every 10 ms, each over 30."""
-    padded = np.pad(samples.astype(np.float32), (HOP, 2 * HOP + -len(samples) % HOP))
-    energy = (padded.reshape(-1, HOP) ** 2).sum(axis=1)
-    return np.convolve(energy, np.ones(3, np.float32), "valid")
 
 
 def _faded(before: Samples, after: Samples) -> Samples:

@@ -13,7 +13,7 @@ from models.speech.checkpoint import Weights
 RATE, WARMUP = 1.5e-3, 1000
 #: Weights shrink by this share of the learning rate in every step.
 DECAY: Final = 0.02
-DROP: Final = 0.1
+DROP: Final = 0.05
 #: What the loss of the halfway output counts.
 HALFWAY: Final = 0.3
 #: The average keeps this share of itself in every step.

@@ -50,11 +50,11 @@ def utterance() -> tuple[Utterance, Any]:
     return Utterance("x", "normal", samples, ("ma1", "bo2")), scores(frames)
 
 
-def test_recordings_are_cut_where_they_are_softest_between_two_syllables() -> None:
+def test_recordings_are_cut_halfway_between_two_syllables() -> None:
     spoken, said = utterance()
     begin, middle, end = align.cuts(spoken, said)
     assert (begin, end) == (0, len(spoken.samples))
-    assert 4 * FRAME <= middle < 6 * FRAME
+    assert middle == 4.5 * FRAME
 
 
 def test_a_sentence_of_pieces_is_as_long_as_asked_and_says_its_syllables() -> None:
