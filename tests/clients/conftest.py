@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.models import serving_kinds
+from tests.clients.kinds import serving_kinds
 
 
 @pytest.fixture(scope="session", params=["tensorflow", "litert"])
