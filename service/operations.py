@@ -43,15 +43,11 @@ _OBJECT: Final = {"type": "object"}
 
 _NATURAL: Final = {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}
 _TIMES: Final[dict[str, Schema]] = {"begin": {"type": "number"}, "end": {"type": "number"}}
-_WORD: Final = record({"text": STRING, **_TIMES})
-_TRANSCRIPT: Final = record(
-    {
-        "text": STRING,
-        "words": listing(_WORD),
-        "syllables": listing(record({"syllable": STRING, **_TIMES})),
-        "seconds": {"type": "number"},
-    }
-)
+_SOUNDS: Final[dict[str, Schema]] = {
+    "words": listing(record({"text": STRING, **_TIMES})),
+    "syllables": listing(record({"syllable": STRING, **_TIMES})),
+}
+_TRANSCRIPT: Final = record({"text": STRING, **_SOUNDS, "seconds": {"type": "number"}})
 _ASRT_RECORDING: Final = record(
     {"samples": STRING | {"contentEncoding": "base64"}, "sample_rate": _NATURAL, "channels": _NATURAL}
     | {"byte_width": _NATURAL}
@@ -120,12 +116,13 @@ OPERATIONS: Final = {
     ),
     "stream_piece": Operation(
         "Text of speech that comes in pieces",
-        record({"final": STRING, "partial": STRING, "words": listing(_WORD), "ended": BOOLEAN}),
+        record({"final": STRING, "partial": STRING, **_SOUNDS, "ended": BOOLEAN}),
         request_types=["audio/pcm", "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"],
         headers=[("Tfpod-Sequence", _NATURAL)],
         description="The header Tfpod-Sequence numbers the pieces. The first answer sets the cookie tfpod_session, "
-        "which comes along with all others. `final` is the text that became final with the piece, `partial` what may "
-        "change yet. A piece that is sent again is answered again. An empty piece ends the session.",
+        "which comes along with all others; the header `Tfpod-Session: new` begins another session in spite of one. "
+        "`final` is the text that became final with the piece, `partial` what may change yet. A piece that is sent "
+        "again is answered again. An empty piece ends the session.",
     ),
     "asrt_speech": Operation(
         "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, error=_ASRT_TEXT

@@ -21,6 +21,8 @@ from service.types import DEFAULT_SIGNATURE, Call, Tensors
 
 SEQUENCE: Final = "tfpod-sequence"
 COOKIE: Final = "tfpod_session"
+#: With the value `new` a piece begins a session whatever its cookie says, which a browser sends along unasked.
+SESSION: Final = "tfpod-session"
 
 #: The longest recording in one request, in seconds; decoding a file ends there.
 _LONGEST: Final = 3600.0
@@ -103,7 +105,7 @@ async def stream_piece(request: Request) -> Response:
         raise InvalidRequest("the header Tfpod-Sequence must tell the piece's number")
     sessions: Sessions = request.state.sessions
     owner = owner_of(request.headers.get("authorization", "").encode("latin-1"))
-    name = request.cookies.get(COOKIE)
+    name = None if request.headers.get(SESSION) == "new" else request.cookies.get(COOKIE)
     old = await _load(sessions, name, owner)
     state = stream.load(old) if old else stream.State(int(sequence) - 1)
     if not stream.check(state, int(sequence)):
@@ -112,7 +114,13 @@ async def stream_piece(request: Request) -> Response:
     with (ear := Ear(request)).model:
         after, said = await stream.add(ear.recogniser, state, samples, ear.compute, ear.seconds)
     after.answer = orjson.dumps(
-        {"final": said.final, "partial": said.partial, "words": _timed("text", said.words), "ended": after.ended}
+        {
+            "final": said.final,
+            "partial": said.partial,
+            "words": _timed("text", said.words),
+            "syllables": _timed("syllable", said.syllables),
+            "ended": after.ended,
+        }
     )
     answer = _json(after.answer)
     if name is None or old is None:

@@ -35,11 +35,12 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Said(NamedTuple):
-    """What became final with a piece, what may change yet, and the words of both with their seconds since the begin."""
+    """What became final with a piece, what may change yet, and the sounds of both with their seconds since the begin."""
 
     final: str
     partial: str
     words: list[Sound]
+    syllables: list[Sound]
 
 
 _decoder: Final = msgspec.msgpack.Decoder(State)
@@ -79,8 +80,8 @@ async def add(
     ended = not len(piece)
     stop = len(samples) if ended else pause(samples, recogniser.read(fresh).syllables, state.heard)
     parts = [recogniser.read(part) for part in (fresh.between(0, stop / RATE), fresh.between(stop / RATE, np.inf))]
-    since = state.before / RATE
-    words = [Sound(word.name, word.begin + since, word.end + since) for part in parts for word in part.words]
+    words = _since(state.before / RATE, [word for part in parts for word in part.words])
+    syllables = _since(state.before / RATE, [syllable for part in parts for syllable in part.syllables])
     kept = len(samples) if ended else max(0, stop - cut.MARGIN)
     after = State(
         sequence=state.sequence + 1,
@@ -89,7 +90,7 @@ async def add(
         before=state.before + kept,
         ended=ended,
     )
-    return after, Said(parts[0].text, parts[1].text, words)
+    return after, Said(parts[0].text, parts[1].text, words, syllables)
 
 
 def pause(samples: Samples, syllables: list[Sound], heard: int) -> int:
@@ -112,3 +113,7 @@ def pause(samples: Samples, syllables: list[Sound], heard: int) -> int:
     if latest - heard <= cut.FARTHEST:
         return heard
     return max((begin for begin in begins if begin <= latest), default=heard)
+
+
+def _since(begin: float, sounds: list[Sound]) -> list[Sound]:
+    return [Sound(sound.name, sound.begin + begin, sound.end + begin) for sound in sounds]

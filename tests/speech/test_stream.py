@@ -84,6 +84,8 @@ async def test_words_have_the_seconds_since_the_begin(recogniser: Recogniser) ->
     begins = [word.begin for each in heard for word in each.words[: len(each.final) // 2]]
     expected = [2.1 * sentence + 0.4 * word for sentence in range(20) for word in range(3)]
     assert begins == pytest.approx(expected, abs=0.06)
+    for each in heard:
+        assert [syllable.begin for syllable in each.syllables[::2]] == [word.begin for word in each.words]
 
 
 async def test_speech_without_a_pause_becomes_final_nonetheless(recogniser: Recogniser) -> None:
@@ -102,7 +104,7 @@ async def test_silence_is_kept_no_longer_than_needed(recogniser: Recogniser) -> 
 @pytest.mark.parametrize("pieces", [[NOTHING], [NOTHING[:0], said("_")[:1], NOTHING]])
 async def test_an_empty_piece_ends_the_speech(recogniser: Recogniser, pieces: list[Samples]) -> None:
     heard, states = await spoken(recogniser, pieces[:1])
-    assert heard == [("", "", [])]
+    assert heard == [("", "", [], [])]
     assert states[-1].ended
     assert states[-1].samples == b""
 
