@@ -1,5 +1,6 @@
 """Speech over HTTP: ASRT's API, whole recordings, and speech that comes in pieces."""
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -11,12 +12,12 @@ from starlette.responses import PlainTextResponse, Response
 
 from service.bodies import aside
 from service.codecs import asrt, http
-from service.errors import InvalidRequest, NotFound, PermissionDenied, Unauthenticated
+from service.errors import InvalidRequest, NotFound, NotSupported
 from service.models import Models
-from service.sessions import Sessions, owner_of
+from service.sessions import Sessions
 from service.speech import stream
 from service.speech.audio import RATE, Samples, from_file, from_pcm
-from service.speech.recogniser import Sound, Transcript
+from service.speech.recogniser import Heard, Sound, Transcript
 from service.types import DEFAULT_SIGNATURE, Call, Tensors
 
 SEQUENCE: Final = "tfpod-sequence"
@@ -24,10 +25,14 @@ COOKIE: Final = "tfpod_session"
 #: With the value `new` a piece begins a session whatever its cookie says, which a browser sends along unasked.
 SESSION: Final = "tfpod-session"
 
-#: The longest recording in one request, in seconds; decoding a file ends there.
-_LONGEST: Final = 3600.0
+#: The routes whose audio may be too long for one request.
+WHOLE: Final = frozenset({"transcribe", "asrt_speech", "asrt_all", "asrt_root"})
+
+#: The longest recording in one request, in seconds, and where nobody knows yet what can be done in time.
+_LONGEST, _UNKNOWN = 3600.0, 600.0
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
+_FORM: Final = "application/x-www-form-urlencoded"
 _PCM: Final = ("application/octet-stream", "audio/pcm")
 
 
@@ -39,20 +44,37 @@ class Ear:
         models: Models = request.state.models
         self.model, self.recogniser = models.speech()
         self._deadline: float = request.state.deadline
+        self._take: Callable[[int], None] = request.state.take
+
+    async def pcm(self, recording: asrt.Recording) -> Samples:
+        """Return the samples of a recording. Raises what from_pcm does, and Overloaded if there is no room for them."""
+        samples = await aside(len(recording.data), from_pcm, *recording)
+        self._take(samples.nbytes)
+        return samples
+
+    async def file(self, body: bytes) -> Samples:
+        """Return the samples of a file, of which no more is decoded than can be heard. Raises as `pcm` does."""
+        able = self.recogniser.longest(self.seconds)
+        samples = await aside(1 << 30, from_file, body, min(able, _LONGEST) if able < math.inf else _UNKNOWN)
+        self._take(samples.nbytes)
+        return samples
+
+    async def score(self, samples: Samples) -> Heard:
+        """Return what the model says of the samples."""
+        return await self.recogniser.hear(samples, self._compute, self.seconds)
 
     async def hear(self, samples: Samples) -> Transcript:
         """Return what was said."""
-        heard = await self.recogniser.hear(samples, self.compute, self.seconds)
+        heard = await self.score(samples)
         return await aside(heard.scores.nbytes, self.recogniser.read, heard)
-
-    async def compute(self, inputs: Tensors) -> Tensors:
-        """Have the model run."""
-        return await self.model.batcher.submit(Call(DEFAULT_SIGNATURE, inputs), self._deadline)
 
     @property
     def seconds(self) -> float:
         """What is left of the request's time."""
         return self._deadline - time.monotonic()
+
+    async def _compute(self, inputs: Tensors) -> Tensors:
+        return await self.model.batcher.submit(Call(DEFAULT_SIGNATURE, inputs), self._deadline)
 
 
 async def asrt_speech(request: Request) -> Response:
@@ -78,24 +100,25 @@ async def asrt_language(request: Request) -> Response:
 
 
 async def asrt_root(request: Request) -> Response:
-    """Answer as ASRT does to any JSON; to the form of its old API with the text of the recording."""
-    if request.headers.get("content-type", "").startswith("application/json"):
+    """Answer as ASRT does to anything; to the form of its old API, which carries its token, with a recording's text."""
+    if not request.headers.get("content-type", "").lower().startswith(_FORM):
         return _json(asrt.encode("", "ok"))
-    return await _form(request)
+    body = await request.body()
+    token = await aside(len(body), asrt.token, body)
+    request.state.authorize(f"Bearer {token}".encode())
+    request.state.arrived()
+    recording = await aside(len(body), asrt.form, body)
+    with (ear := Ear(request)).model:
+        return PlainTextResponse((await ear.hear(await ear.pcm(recording))).text)
 
 
 async def transcribe(request: Request) -> Response:
     """Answer with the text, the syllables, and their times, of a recording in WAV, FLAC, OGG or MP3, or of PCM."""
-    samples = await _samples(request)
     with (ear := Ear(request)).model:
+        samples = await _samples(request, ear)
         transcript = await ear.hear(samples)
-    answer = {
-        "text": transcript.text,
-        "words": _timed("text", transcript.words),
-        "syllables": _timed("syllable", transcript.syllables),
-        "seconds": round(len(samples) / RATE, 3),
-    }
-    return _json(orjson.dumps(answer))
+    answer = {"text": transcript.text, **_timed(transcript.words, transcript.syllables)}
+    return _json(orjson.dumps(answer | {"seconds": round(len(samples) / RATE, 3)}))
 
 
 async def stream_piece(request: Request) -> Response:
@@ -103,30 +126,22 @@ async def stream_piece(request: Request) -> Response:
     sequence = request.headers.get(SEQUENCE, "")
     if not _NUMBER.fullmatch(sequence):
         raise InvalidRequest("the header Tfpod-Sequence must tell the piece's number")
-    sessions: Sessions = request.state.sessions
-    owner = owner_of(request.headers.get("authorization", "").encode("latin-1"))
+    sessions: Sessions | None = request.state.sessions
+    if sessions is None:
+        raise NotSupported("this pod keeps no sessions")
+    owner: str = request.state.owner(request.headers.get("authorization", "").encode("latin-1"))
     name = None if request.headers.get(SESSION) == "new" else request.cookies.get(COOKIE)
     old = await _load(sessions, name, owner)
-    state = stream.load(old) if old else stream.State(int(sequence) - 1)
+    state = stream.load(old) if old else stream.begun(int(sequence))
     if not stream.check(state, int(sequence)):
         return _json(state.answer)
-    samples = await _samples(request, empty=True)
-    with (ear := Ear(request)).model:
-        after, said = await stream.add(ear.recogniser, state, samples, ear.compute, ear.seconds)
-    after.answer = orjson.dumps(
-        {
-            "final": said.final,
-            "partial": said.partial,
-            "words": _timed("text", said.words),
-            "syllables": _timed("syllable", said.syllables),
-            "ended": after.ended,
-        }
-    )
+    after = await _heard(request, state)
     answer = _json(after.answer)
     if name is None or old is None:
         name = await sessions.create(owner, stream.dump(after))
-        answer.set_cookie(COOKIE, name, path="/v1/stream", httponly=True, samesite="strict")
-    elif not await sessions.replace(name, owner, old, stream.dump(after)):
+        # Without a path it is sent along to where it came from, behind a path of an ingress too.
+        answer.set_cookie(COOKIE, name, path=None, httponly=True, samesite="strict")
+    elif not await sessions.replace(name, owner, old, stream.dump(after), last=after.ended):
         # Somebody else was faster; if it was with this very piece, his answer is the answer.
         state = stream.load(await sessions.load(name, owner))
         if stream.check(state, int(sequence)):
@@ -144,45 +159,44 @@ async def _load(sessions: Sessions, name: str | None, owner: str) -> bytes | Non
     return await sessions.load(name, owner)
 
 
+async def _heard(request: Request, state: stream.State) -> stream.State:
+    """Return the state after the piece in the body, its answer in it; an empty body ends the session."""
+    ended = not await request.body()
+    with (ear := Ear(request)).model:
+        samples = stream.pending(state, *([] if ended else [await _samples(request, ear)]))
+        heard = await ear.score(samples)
+        after, said = await aside(heard.scores.nbytes, stream.add, ear.recogniser, state, samples, heard, ended)
+    answer = {"final": said.final, "partial": said.partial, **_timed(said.words, said.syllables), "ended": ended}
+    after.answer = orjson.dumps(answer)
+    return after
+
+
 async def _asrt(request: Request, level: str, result: Callable[[Transcript], str | list[str]]) -> Response:
     """Answer a recording; what is wrong with it is told in ASRT's way, HTTP 200 and a code."""
     body = await request.body()
     document = await aside(len(body), asrt.parse, body)
-    try:
-        recording = await aside(len(body), asrt.recording, document)
-        samples = await aside(len(body), from_pcm, *recording)
-    except InvalidRequest as error:
-        return _json(asrt.encode("", str(error), asrt.SERVER_ERROR))
     with (ear := Ear(request)).model:
+        try:
+            samples = await ear.pcm(await aside(len(body), asrt.recording, document))
+        except InvalidRequest as error:
+            return _json(asrt.encode("", str(error), asrt.SERVER_ERROR))
         return _json(asrt.encode(result(await ear.hear(samples)), level))
 
 
-async def _form(request: Request) -> Response:
-    """Answer ASRT's old API, which carries its token in the body."""
-    body = await request.body()
-    form = await aside(len(body), asrt.form, body)
-    authorize: Callable[[bytes], None] = request.state.authorize
-    try:
-        authorize(f"Bearer {form.token}".encode())
-    except (Unauthenticated, PermissionDenied):
-        return PlainTextResponse("403", 403)
-    request.state.arrived()
-    samples = await aside(len(body), from_pcm, *form.recording)
-    with (ear := Ear(request)).model:
-        return PlainTextResponse((await ear.hear(samples)).text)
-
-
-async def _samples(request: Request, *, empty: bool = False) -> Samples:
-    """Return the samples of the body: a file, or PCM of 16 bits and 16 kHz if its type says so; or nothing at all."""
+async def _samples(request: Request, ear: Ear) -> Samples:
+    """Return the samples of the body: a file, or PCM of 16 bits and 16 kHz if its type says so."""
     body = await request.body()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type in _PCM or (empty and not body):
-        return await aside(len(body), from_pcm, body, RATE)
-    return await aside(1 << 30, from_file, body, _LONGEST)
+    return await (ear.pcm(asrt.Recording(body, RATE)) if media_type in _PCM else ear.file(body))
 
 
-def _timed(name: str, sounds: list[Sound]) -> list[dict[str, object]]:
-    return [{name: sound.name, "begin": round(sound.begin, 3), "end": round(sound.end, 3)} for sound in sounds]
+def _timed(words: list[Sound], syllables: list[Sound]) -> dict[str, list[dict[str, object]]]:
+    """Return both as lists of {"text" or "syllable", "begin", "end"}, in seconds."""
+    named = {"words": ("text", words), "syllables": ("syllable", syllables)}
+    return {
+        plural: [{name: sound.name, "begin": round(sound.begin, 3), "end": round(sound.end, 3)} for sound in sounds]
+        for plural, (name, sounds) in named.items()
+    }
 
 
 def _json(body: bytes) -> Response:

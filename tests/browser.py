@@ -124,15 +124,15 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(folder: Path) -> Iterator[Browser]:
-    """Run a browser, whose profile is kept in `folder`."""
+def browser(folder: Path, *options: str) -> Iterator[Browser]:
+    """Run a browser, whose profile is kept in `folder`, with more options if need be."""
     assert EXECUTABLE
     theirs_in, requests = os.pipe()
     answers, theirs_out = os.pipe()
     # The pipes must be 3 and 4 to it, whatever they are to us.
     script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
     process = subprocess.Popen(
-        ["bash", "-c", script, "bash", EXECUTABLE, *_OPTIONS, f"--user-data-dir={folder}"],
+        ["bash", "-c", script, "bash", EXECUTABLE, *_OPTIONS, *options, f"--user-data-dir={folder}"],
         pass_fds=(theirs_in, theirs_out),
         stderr=subprocess.DEVNULL,
     )

@@ -89,7 +89,7 @@ def needs(name: str) -> set[str]:
     """Return the files that a page or a module asks for."""
     if name.endswith(".html"):
         return set(re.findall(r'(?:src|href)="page/([^"]+)"', text(name)))
-    return set(re.findall(r'^import .* from "\./([^"]+)";$', text(name), re.MULTILINE))
+    return set(re.findall(r'(?:^import .* from |new URL\()"\./([^"]+)"', text(name), re.MULTILINE))
 
 
 def test_all_that_is_needed_is_there_and_nothing_else() -> None:

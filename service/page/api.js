@@ -12,16 +12,19 @@ export function hasToken() {
   return token !== "";
 }
 
-/** GET `path`, or POST `body` (JSON text) to it: {status, seconds, text, json}; json is undefined if it is none. */
-export async function ask(path, body, signal) {
-  const headers = { Accept: "application/json" };
+/** GET `path`, or POST `body` to it: JSON text, or what its `more` headers say.
+ *
+ * Returns {status, seconds, text, json, after}: json is undefined if it is none, `after` are the seconds after which to
+ * try again, 0 if the service says nothing of that. */
+export async function ask(path, body, signal, more = {}) {
+  const headers = { Accept: "application/json", ...(body !== undefined && { "Content-Type": "application/json" }), ...more };
   if (token) headers.Authorization = `Bearer ${token}`;
-  if (body !== undefined) headers["Content-Type"] = "application/json";
   const method = body === undefined ? "GET" : "POST";
   const begun = performance.now();
   const response = await fetch(path, { method, headers, body, signal, cache: "no-store" });
-  const text = await response.text();
-  return { status: response.status, seconds: (performance.now() - begun) / 1000, text, json: parsed(text) };
+  const text = await response.text(), seconds = (performance.now() - begun) / 1000;
+  const after = Number(response.headers.get("Retry-After")) || 0;
+  return { status: response.status, seconds, text, json: parsed(text), after };
 }
 
 /** Return what a person is to know of an answer that tells of an error. */

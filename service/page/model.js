@@ -7,6 +7,7 @@ import { choice, element } from "./dom.js";
 import * as draw from "./draw.js";
 import * as json from "./json.js";
 import { protocols } from "./requests.js";
+import * as speech from "./speech.js";
 import { shapeText, signatures, zeros } from "./tensors.js";
 
 /** Kinds of form; those that fit a signature are offered, the first of them is shown.
@@ -31,9 +32,16 @@ function versions({ json }) {
 
 function choices(name, all) {
   const place = element("div");
-  const open = (position) => place.replaceChildren(signature(name, all[position]));
+  const open = (position) => place.replaceChildren(speech.fits(all[position]) ? spoken(name, all[position]) : signature(name, all[position]));
   open(0);
   return [choice("Signature", all.map((one) => one.name), open), place];
+}
+
+/** A model of speech can be spoken to, or asked as all others are. */
+function spoken(name, one) {
+  const ways = [speech.create, () => signature(name, one)], place = element("div", {}, speech.create());
+  const choose = choice("Way to ask", ["Speech", "Tensors"], (way) => place.replaceChildren(ways[way]()));
+  return element("article", {}, choose, place);
 }
 
 function signature(name, one) {

@@ -12,11 +12,13 @@ import numpy as np
 from service.errors import InvalidRequest
 from service.speech import cut
 from service.speech.audio import RATE, Samples
-from service.speech.recogniser import Compute, Recogniser, Sound
+from service.speech.recogniser import Heard, Recogniser, Sound
 
 #: A pause lasts so long at least, in seconds, and in it there is no more than this share of the mean power.
 _PAUSE: Final = 0.4
 _QUIET: Final = 0.05
+#: In so many seconds without a syllable there is no speech, however loud it is.
+_LONG: Final = 1.5
 _SCALE: Final = 1 << 15
 
 
@@ -35,7 +37,7 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Said(NamedTuple):
-    """What became final with a piece, what may change yet, and the sounds of both with their seconds since the begin."""
+    """What became final with a piece, what may change yet, and both's sounds with their seconds since the begin."""
 
     final: str
     partial: str
@@ -56,6 +58,15 @@ def dump(state: State) -> bytes:
     return msgspec.msgpack.encode(state)
 
 
+def begun(sequence: int) -> State:
+    """Return the state before the first piece. Raises InvalidRequest if `sequence` is a later one's."""
+    if sequence > 1:
+        raise InvalidRequest(
+            f"piece {sequence} comes without the cookie of its session; a first piece is number 0 or 1"
+        )
+    return State(sequence - 1)
+
+
 def check(state: State, sequence: int) -> bool:
     """Return False if piece `sequence` has been answered. Raises InvalidRequest if it is not the next one."""
     if sequence == state.sequence:
@@ -67,17 +78,17 @@ def check(state: State, sequence: int) -> bool:
     return True
 
 
-async def add(
-    recogniser: Recogniser, state: State, piece: Samples, compute: Compute, seconds: float
-) -> tuple[State, Said]:
-    """Hear a piece, and return the next state and what was said; an empty piece ends the speech.
+def pending(state: State, *pieces: Samples) -> Samples:
+    """Return what is to be heard: what is not final yet, with what comes before it for its sound, and the pieces."""
+    return np.concatenate([np.frombuffer(state.samples, "<i2").astype(np.float32) / _SCALE, *pieces])
 
-    Raises what Recogniser.hear raises; then nothing has changed.
+
+def add(recogniser: Recogniser, state: State, samples: Samples, heard: Heard, ended: bool) -> tuple[State, Said]:
+    """Return the next state and what was said; `samples` were pending, and `heard` is what the model says of them.
+
+    When the speech has ended, all of it is final.
     """
-    samples = np.concatenate([np.frombuffer(state.samples, "<i2").astype(np.float32) / _SCALE, piece])
-    heard = await recogniser.hear(samples, compute, seconds)
-    fresh = heard.between(state.heard / RATE, len(samples) / RATE)
-    ended = not len(piece)
+    fresh = heard.between(state.heard / RATE, np.inf)
     stop = len(samples) if ended else pause(samples, recogniser.read(fresh).syllables, state.heard)
     parts = [recogniser.read(part) for part in (fresh.between(0, stop / RATE), fresh.between(stop / RATE, np.inf))]
     words = _since(state.before / RATE, [word for part in parts for word in part.words])
@@ -85,7 +96,7 @@ async def add(
     kept = len(samples) if ended else max(0, stop - cut.MARGIN)
     after = State(
         sequence=state.sequence + 1,
-        samples=np.rint(samples[kept:] * (_SCALE - 1)).astype("<i2").tobytes(),
+        samples=np.clip(np.rint(samples[kept:] * _SCALE), -_SCALE, _SCALE - 1).astype("<i2").tobytes(),
         heard=stop - kept,
         before=state.before + kept,
         ended=ended,
@@ -94,9 +105,9 @@ async def add(
 
 
 def pause(samples: Samples, syllables: list[Sound], heard: int) -> int:
-    """Return the sample in the last pause that enough follows.
+    """Return the sample in the last pause that enough follows: a long one, or one in which it is quiet.
 
-    Without a pause that is `heard`, until there is too much: then it is where the last syllable ends.
+    Without a pause that is `heard`, until there is too much: then it is between the last two syllables, or anywhere.
     """
     latest = len(samples) - cut.MARGIN
     loudness = float(np.square(samples).mean()) if len(samples) else 0.0
@@ -106,13 +117,14 @@ def pause(samples: Samples, syllables: list[Sound], heard: int) -> int:
         stop = min(end, latest)
         if stop - begin < _PAUSE * RATE:
             continue
-        place = begin + cut.quietest(samples[begin:stop])
+        start = max(begin, stop - cut.SHORTEST // 2)  # near what is kept: the end of an hour's silence
+        place = start + cut.quietest(samples[start:stop])
         around = samples[max(0, place - RATE // 10) : place + RATE // 10]
-        if float(np.square(around).mean()) <= _QUIET * loudness:
+        if stop - begin >= _LONG * RATE or float(np.square(around).mean()) <= _QUIET * loudness:
             return place
     if latest - heard <= cut.FARTHEST:
         return heard
-    return max((begin for begin in begins if begin <= latest), default=heard)
+    return max(latest - cut.FARTHEST, *(begin for begin in begins if begin <= latest))
 
 
 def _since(begin: float, sounds: list[Sound]) -> list[Sound]:
