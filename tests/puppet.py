@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from service.batcher import Batcher, Batching
 from service.metrics import Metrics
 from service.types import ELEMENT_TYPES, Call, Signature, Tensors, TensorSpec
+from tests.clock import Clock
 
 T = TypeVar("T")
 Step = Callable[[Tensors], Tensors]
@@ -81,17 +82,6 @@ class Puppet:
 
 
 @dataclass
-class Clock:
-    """Stands still unless the test adds to `now`."""
-
-    now: float = field(default_factory=time.monotonic)
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-@dataclass
 class Stage:
     """A batcher with a puppet."""
 
@@ -122,7 +112,7 @@ class Stage:
 async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, **others: Any) -> AsyncIterator[Stage]:
     """Set up a batcher, with `others` of the fields of Batching; at the end its thread must end too."""
     threads = set(threading.enumerate())
-    clock, registry, puppet = Clock(), CollectorRegistry(), Puppet()
+    clock, registry, puppet = Clock(time.monotonic()), CollectorRegistry(), Puppet()
     batching = Batching(max_batch_rows, max_queue_rows, **others)
     batcher = Batcher(puppet, Metrics(registry, [], clock).model("m"), batching, clock)
     (thread,) = set(threading.enumerate()) - threads

@@ -15,6 +15,7 @@ import pytest
 
 from service.gpu import GpuReadings
 from tests import fake_nvml
+from tests.clock import Clock
 
 Play = Callable[[str], None]
 
@@ -34,18 +35,6 @@ def hardware(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(library)))
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     return lambda text: fake_nvml.play(file, text)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

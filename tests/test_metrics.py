@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import LOADS, OTHER, REASONS, WINDOW, Metrics, ModelMetrics, Window
+from tests.clock import Clock
 
 #: The names that dashboards, autoscalers and outside tests use, with their types.
 NAMES = {
@@ -31,20 +32,6 @@ NAMES = {
 }
 OWN = {"tfpod_requests_per_second", "tfpod_model_version"}  # needs nobody to be asked
 GAUGES = sorted(name for name, kind in NAMES.items() if kind == "gauge" and name not in OWN)
-
-
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture
