@@ -34,7 +34,7 @@ EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
 #: How much of a body with binary tensors is JSON (codecs/oip.py).
 JSON_LENGTH: Final = b"inference-header-content-length"
 
-#: Those who bring their token in the body have one of so many places, and a body of so many bytes.
+#: Those who bring their token in the body have one of so many places, a body of so many bytes, and room for four.
 _STRANGERS: Final = 16
 _STRANGERS_BODY: Final = 4 << 20
 
@@ -103,8 +103,8 @@ class Admission:
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._authorize, self._find, self._respond = authorize, find, respond
-        self._room = Room(limits.inflight_bytes)
-        self._known, self._strangers = _Lane(limits.inflight), _Lane(max(1, limits.inflight // _STRANGERS))
+        self._known = _Lane(limits.inflight, limits.inflight_bytes)
+        self._strangers = _Lane(max(1, limits.inflight // _STRANGERS), 4 * _STRANGERS_BODY)
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
     @property
@@ -131,7 +131,7 @@ class Admission:
                 if not place.is_open:
                     self._metrics.arrived(place.inference)
                 lane = self._strangers if place.is_open else self._known
-                body = self._body(scope, place, headers)
+                body = self._body(scope, place, headers, lane.room)
                 with lane, body:
                     await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
         except CallerGone:
@@ -149,14 +149,14 @@ class Admission:
         finally:
             self._metrics.answered(place.inference or OTHER, answer.status, time.monotonic() - begun)
 
-    def _body(self, scope: Scope, place: Place, headers: Headers) -> Body:
+    def _body(self, scope: Scope, place: Place, headers: Headers, room: Room) -> Body:
         """Return the body to come, as the head tells of it. Raises TooLarge, UnsupportedMedia."""
         codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
         length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
         tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
         longest = self._limits.binary_bytes if tensors else self._limits.body_bytes
         return Body(
-            self._room,
+            room,
             longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
             declared=int(length) if length.isdigit() else 0,
             coding=coding_of(codings),
@@ -174,7 +174,7 @@ class Admission:
             async with asyncio.timeout_at(deadline):
                 answer.closes = False
                 content = await body.read(receive)
-                scope.setdefault("state", {})["deadline"] = deadline
+                scope.setdefault("state", {}).update(deadline=deadline, take=body.take)
                 await self._run(scope, content, receive, answer)
         except TimeoutError:
             if not body.complete:
@@ -216,8 +216,8 @@ class Admission:
 class _Lane:
     """Places in flight; a context takes one, and raises Overloaded if there is none."""
 
-    def __init__(self, places: int) -> None:
-        self._places, self.taken = places, 0
+    def __init__(self, places: int, size: int) -> None:
+        self._places, self.taken, self.room = places, 0, Room(size)
 
     def __enter__(self) -> None:
         if self.taken >= self._places:

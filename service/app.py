@@ -20,7 +20,7 @@ from service.models import Load, ModelError, Models
 from service.probes import Health, admin
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
-from service.sessions import Caps, MemorySessions, RedisSessions, Sessions
+from service.sessions import EVERYBODY, Caps, MemorySessions, RedisSessions, Sessions, owner_of
 from service.settings import Settings
 from service.tokens import Tokens
 from service.trail import Tracer, Trail
@@ -66,7 +66,7 @@ class Pod:
         health = Health(live=self._not_live, ready=self._not_ready)
         parts = {"models": self._models, "sessions": self._sessions, "health": health, "authorize": tokens.authorize}
         door = Admission(
-            routes.api(self._lifespan, version, **parts),
+            routes.api(self._lifespan, version, owner=_owner(settings), **parts),
             limits=_limits(settings),
             metrics=metrics,
             authorize=tokens.authorize,
@@ -87,7 +87,8 @@ class Pod:
             yield
         finally:
             models.cancel()
-            await self._sessions.close()
+            if self._sessions:
+                await self._sessions.close()
             self._models.close()
             self._gpu.stop()
 
@@ -142,8 +143,10 @@ def models(settings: Settings, metrics: Metrics, load: Load) -> Models:
     return Models(settings.model_paths(), load, metrics, batching, settings.labels())
 
 
-def sessions(settings: Settings) -> Sessions:
-    """Return the store of sessions."""
+def sessions(settings: Settings) -> Sessions | None:
+    """Return the store of sessions, if there are to be any."""
+    if not (settings.sessions_url or settings.max_sessions):
+        return None
     caps = Caps(settings.session_seconds, settings.max_sessions_per_token, settings.max_sessions)
     return RedisSessions(settings.sessions_url, caps) if settings.sessions_url else MemorySessions(caps)
 
@@ -158,6 +161,11 @@ def load_model(path: Path) -> Runner:
         path = lite
     runner = LiteRtRunner if path.suffix == ".tflite" else TensorFlowRunner
     return runner(path, cpus.available())
+
+
+def _owner(settings: Settings) -> Callable[[bytes], str]:
+    """Return who an Authorization header makes the owner of a session: its token, if the pod asks for any."""
+    return owner_of if settings.tokens_file else lambda _: EVERYBODY
 
 
 def _limits(settings: Settings) -> Limits:

@@ -45,7 +45,7 @@ class Body:
 
     def __enter__(self) -> Self:
         """Take room for what is declared. Raises Overloaded."""
-        self._take(self._declared)
+        self.take(self._declared)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -65,10 +65,15 @@ class Body:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             self._check(size)
-            self._take(max(0, size - self._taken))
+            self.take(max(0, size - self._taken))
             self.complete = not message.get("more_body", False)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return await self._unpacked(body, self._coding) if self._coding else body
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes more, as for what is made of the body. Raises Overloaded."""
+        self._room.take(size)
+        self._taken += size
 
     async def _unpacked(self, body: bytes, coding: str) -> bytes:
         """Unpack no more than the body may be long; the first piece, which may well be all, at once."""
@@ -78,12 +83,8 @@ class Body:
             chunks.append(piece)
             size += len(piece)
             self._check(size)
-            self._take(len(piece))
+            self.take(len(piece))
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _take(self, size: int) -> None:
-        self._room.take(size)
-        self._taken += size
 
     def _check(self, size: int) -> None:
         if size > self._longest:

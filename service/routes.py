@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
@@ -16,7 +16,7 @@ from service import handlers, pages, transcription
 from service.bodies import aside
 from service.codecs import asrt, http, oip, tfserving
 from service.compression import packed, preferred
-from service.errors import PodError, Unauthenticated
+from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
 from service.openapi import Documents
 from service.stages import note
 from service.types import Call, Reply, Signatures
@@ -134,19 +134,23 @@ def find(scope: Scope) -> Place:
 
 def respond(scope: Scope, error: PodError) -> Response:
     """Return the answer that tells of `error`."""
+    name = scope["route"].name if "route" in scope else ""
+    if name == "asrt_root" and isinstance(error, Unauthenticated | PermissionDenied):
+        return PlainTextResponse("403", 403)  # in the words of ASRT's old API
+    if name in transcription.WHOLE and isinstance(error, TooLarge):
+        error = TooLarge(f"{error}; send long audio in pieces to /v1/stream")
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
-    of_asrt = "route" in scope and scope["route"].name.startswith("asrt_")
-    body = asrt.encode_error(error) if of_asrt else http.encode_error(str(error))
+    body = asrt.encode_error(error) if name.startswith("asrt_") else http.encode_error(str(error))
     return Response(body, http.status_of(error), headers, "application/json")
 
 
 def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
     """Return the API as an application behind the door, which has found the route.
 
-    `parts` are what the handlers find in their request's state: `models`, `health`, `sessions`, and the door's
-    `authorize`. It raises PodError for what it refuses; the door answers.
+    `parts` are what the handlers find in their request's state: `models`, `health`, `sessions` and their
+    `owner`, and the door's `authorize`. It raises PodError for what it refuses; the door answers.
     """
     router = Router(lifespan=lifespan)
     state = {**parts, "version": version, "documents": Documents(PLACES, version)}

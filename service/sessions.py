@@ -18,6 +18,10 @@ from service.errors import NotFound, NotReady, Overloaded
 
 #: Seconds that Redis is waited for.
 _PATIENCE: Final = 2.0
+#: Seconds that a session which has ended is kept for one who has not got the last answer.
+_AFTERWARDS: Final = 30
+#: The owner of all sessions where no token is needed.
+EVERYBODY: Final = "everybody"
 _NO_SESSION: Final = "there is no such session: it has ended, or is not this token's"
 
 #: The first line, of Redis 7, has a script refused where memory is out: without it, scripts may write all the same.
@@ -30,10 +34,14 @@ redis.call('ZADD', KEYS[2], ARGV[3] + ARGV[4], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
 return 1
 """
-#: Replaces a state by the next. KEYS: session, owner's set; ARGV: state, id, now, seconds, old state.
+#: Replaces a state by the next. KEYS: session, owner's set; ARGV: state, id, now, seconds, old state, 1 if it ends.
 _REPLACE: Final = """#!lua
 if redis.call('GET', KEYS[1]) ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4])
+if ARGV[6] == '1' then
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  return 1
+end
 redis.call('ZADD', KEYS[2], ARGV[3] + ARGV[4], ARGV[2])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
 return 1
@@ -48,6 +56,11 @@ class Caps:
     of_owner: int
     of_all: int
 
+    @property
+    def afterwards(self) -> int:
+        """Seconds for which the last answer is given again."""
+        return min(self.seconds, _AFTERWARDS)
+
 
 class Sessions(Protocol):
     """A store. An owner is whoever holds a token; without tokens all are one."""
@@ -60,8 +73,11 @@ class Sessions(Protocol):
         """Return the state of a session. Raises NotFound, also for somebody else's, or NotReady."""
         ...
 
-    async def replace(self, name: str, owner: str, old: bytes, new: bytes) -> bool:
-        """Replace the state `old` by `new`; False if it is another by now, or none. Raises Overloaded or NotReady."""
+    async def replace(self, name: str, owner: str, old: bytes, new: bytes, *, last: bool = False) -> bool:
+        """Replace the state `old` by `new`; False if it is another by now, or none. Raises Overloaded or NotReady.
+
+        After the `last` state the session is kept for a short while, and no longer counts as one that its owner has.
+        """
         ...
 
     async def close(self) -> None:
@@ -81,8 +97,9 @@ class MemorySessions:
 
     def __init__(self, caps: Caps, clock: Callable[[], float] = time.monotonic) -> None:
         self._caps, self._clock = caps, clock
-        #: Those asked for last come last, so the first end first.
+        #: Those that go on, and those whose last state this is; those replaced last come last, so the first end first.
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._ended: OrderedDict[str, _Kept] = OrderedDict()
         self._counts: Counter[str] = Counter()
 
     async def create(self, owner: str, state: bytes) -> str:
@@ -100,16 +117,20 @@ class MemorySessions:
     async def load(self, name: str, owner: str) -> bytes:
         """See Sessions."""
         self._forget()
-        kept = self._kept.get(name)
+        kept = self._kept.get(name) or self._ended.get(name)
         if kept is None or kept.owner != owner:
             raise NotFound(_NO_SESSION)
         return kept.state
 
-    async def replace(self, name: str, owner: str, old: bytes, new: bytes) -> bool:
+    async def replace(self, name: str, owner: str, old: bytes, new: bytes, *, last: bool = False) -> bool:
         """See Sessions."""
         kept = self._kept.get(name)
         if kept is None or kept.owner != owner or kept.state != old:
             return False
+        if last:
+            self._drop(name)
+            self._ended[name] = _Kept(owner, new, self._clock() + self._caps.afterwards)
+            return True
         kept.state, kept.ends = new, self._clock() + self._caps.seconds
         self._kept.move_to_end(name)
         return True
@@ -120,10 +141,15 @@ class MemorySessions:
     def _forget(self) -> None:
         now = self._clock()
         while self._kept and next(iter(self._kept.values())).ends <= now:
-            _, kept = self._kept.popitem(last=False)
-            self._counts[kept.owner] -= 1
-            if not self._counts[kept.owner]:
-                del self._counts[kept.owner]
+            self._drop(next(iter(self._kept)))
+        while self._ended and (next(iter(self._ended.values())).ends <= now or len(self._ended) > self._caps.of_all):
+            self._ended.popitem(last=False)
+
+    def _drop(self, name: str) -> None:
+        owner = self._kept.pop(name).owner
+        self._counts[owner] -= 1
+        if not self._counts[owner]:
+            del self._counts[owner]
 
 
 class RedisSessions:
@@ -142,7 +168,7 @@ class RedisSessions:
         """See Sessions."""
         name = _name()
         async with self._asking():
-            if not await self._run(_CREATE, name, owner, state, self._caps.of_owner):
+            if not await self._run(_CREATE, name, owner, state, self._caps.seconds, self._caps.of_owner):
                 raise _too_many(self._caps)
         return name
 
@@ -154,18 +180,19 @@ class RedisSessions:
             raise NotFound(_NO_SESSION)
         return state
 
-    async def replace(self, name: str, owner: str, old: bytes, new: bytes) -> bool:
+    async def replace(self, name: str, owner: str, old: bytes, new: bytes, *, last: bool = False) -> bool:
         """See Sessions."""
+        seconds = self._caps.afterwards if last else self._caps.seconds
         async with self._asking():
-            return bool(await self._run(_REPLACE, name, owner, new, old))
+            return bool(await self._run(_REPLACE, name, owner, new, seconds, old, int(last)))
 
     async def close(self) -> None:
         """See Sessions."""
         await self._redis.aclose()
 
-    async def _run(self, script: str, name: str, owner: str, state: bytes, more: object) -> Any:
+    async def _run(self, script: str, name: str, owner: str, state: bytes, seconds: int, *more: bytes | int) -> Any:
         keys = (_key(name, owner), f"tfpod:{{{owner}}}:sessions")
-        return await self._redis.eval(script, 2, *keys, state, name, self._clock(), self._caps.seconds, more)
+        return await self._redis.eval(script, 2, *keys, state, name, self._clock(), seconds, *more)
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[None]:

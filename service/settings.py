@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 Positive = Annotated[int, Meta(ge=1, le=(1 << 31) - 1)]
+Natural = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Pause = Annotated[float, Meta(ge=0, le=3600)]
@@ -67,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sessions_url: Annotated[RedisUrl, "redis://…: keeps sessions for all pods, else each pod has its own"] = ""
     session_seconds: Annotated[Positive, "after which a session that nobody asks for ends"] = 300
     max_sessions_per_token: Annotated[Positive, "at once; more are refused"] = 32
-    max_sessions: Annotated[Positive, "in one pod's memory at once; more are refused"] = 256
+    max_sessions: Annotated[Natural, "in one pod's memory at once; more are refused; 0: none"] = 256
     tracing: Annotated[bool, "sends spans by OTLP, as OTEL_EXPORTER_OTLP_ENDPOINT and its like say"] = False
     access_log: Annotated[bool, "logs a line for each answer"] = False
     log_level: Annotated[LogLevel, "debug, info, warning, error or critical"] = "info"

@@ -15,6 +15,7 @@ import redis
 
 from service.errors import NotFound, NotReady, Overloaded
 from service.sessions import Caps, MemorySessions, RedisSessions, Sessions, owner_of
+from tests.clock import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -109,24 +110,38 @@ async def test_one_owner_has_so_many_and_another_still_has_some(store: Sessions)
     await store.create("you", b"")
 
 
+async def test_a_session_that_has_ended_takes_nobodys_place_and_its_last_answer_is_kept(store: Sessions) -> None:
+    for number in range(2 * CAPS.of_owner):
+        name = await store.create("me", b"one")
+        assert await store.replace(name, "me", b"one", b"%d" % number, last=True)
+    assert await store.load(name, "me") == b"%d" % number
+    with pytest.raises(NotFound):
+        await store.load(name, "you")
+
+
+async def test_what_memory_keeps_of_sessions_that_have_ended_ends_too(clock: Clock) -> None:
+    store = MemorySessions(Caps(seconds=300, of_owner=3, of_all=5), clock)
+    names = [await store.create("me", b"") for _ in range(2)]
+    for name in names:
+        assert await store.replace(name, "me", b"", b"last", last=True)
+    clock.now += 29
+    assert await store.load(names[0], "me") == b"last"
+    clock.now += 1
+    with pytest.raises(NotFound):
+        await store.load(names[0], "me")
+    for _ in range(20):
+        assert await store.replace(await store.create("me", b""), "me", b"", b"last", last=True)
+    await store.create("me", b"")
+    assert len(store._ended) == 5
+    assert store._counts == {"me": 1}
+
+
 async def test_memory_is_for_so_many_in_all() -> None:
     store = MemorySessions(CAPS)
     for number in range(CAPS.of_all):
         await store.create(str(number), b"")
     with pytest.raises(Overloaded, match="5 sessions, as many as it takes"):
         await store.create("more", b"")
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 async def test_a_session_in_memory_ends_when_nobody_asks_for_it(clock: Clock) -> None:

@@ -23,7 +23,7 @@ SERVER_ERROR: Final = 500_000
 
 _FIELDS: Final = ("samples", "sample_rate", "channels", "byte_width")
 #: Every field of a form but samples.
-_OTHERS: Final = re.compile(rb"&(?!wavs=)([^&=]*)=?([^&]*)")
+_OTHERS: Final = re.compile(rb"&(?!wavs=)[^&]*")
 _INT16: Final = next(element for element in ELEMENT_TYPES if element.tensorflow == "DT_INT16")
 
 
@@ -34,13 +34,6 @@ class Recording(NamedTuple):
     rate: int
     channels: int = 1
     width: int = 2
-
-
-class Form(NamedTuple):
-    """A request of the old API, whose token nobody has looked at."""
-
-    token: str
-    recording: Recording
 
 
 def parse(body: bytes) -> dict[str, Any]:
@@ -78,21 +71,25 @@ def pinyin(document: dict[str, Any]) -> list[str]:
     return syllables
 
 
-def form(body: bytes) -> Form:
-    """Return what `token=…&fs=16000&wavs=1&wavs=-2…` says; a second of audio is 16,000 fields.
+def token(body: bytes) -> str:
+    """Return the token in a form, nothing if there is none."""
+    found = _field(body, b"token")
+    return unquote_to_bytes(found.replace(b"+", b" ")).decode(errors="replace")
+
+
+def form(body: bytes) -> Recording:
+    """Return the audio of `token=…&fs=16000&wavs=1&wavs=-2…`; a second of it is 16,000 fields.
 
     Raises InvalidRequest.
     """
-    body = b"&" + body
-    others = dict(_OTHERS.findall(body))
-    numbers = _OTHERS.sub(b"", body).replace(b"&wavs=", b",")[1:]
+    rate = _field(body, b"fs")
+    if not rate.isdigit():
+        raise InvalidRequest("'fs' must be a whole number")
+    numbers = _OTHERS.sub(b"", b"&" + body).replace(b"&wavs=", b",")[1:]
     samples = numeric.read(b"[%s]" % (unquote_to_bytes(numbers) if b"%" in numbers else numbers), _INT16, 1)
     if samples is None:
         raise InvalidRequest("every 'wavs' must be a whole number of 16 bits")
-    if not others.get(b"fs", b"").isdigit():
-        raise InvalidRequest("'fs' must be a whole number")
-    token = unquote_to_bytes(others.get(b"token", b"").replace(b"+", b" ")).decode(errors="replace")
-    return Form(token, Recording(samples.tobytes(), int(others[b"fs"][:12])))
+    return Recording(samples.tobytes(), int(rate[:12]))
 
 
 def encode(result: str | list[str], message: str, code: int = OK) -> bytes:
@@ -103,6 +100,12 @@ def encode(result: str | list[str], message: str, code: int = OK) -> bytes:
 def encode_error(error: PodError) -> bytes:
     """Return the body of a refusal, whose HTTP status tells the same."""
     return encode("", str(error), CLIENT_ERROR if http.status_of(error) < 500 else SERVER_ERROR)
+
+
+def _field(body: bytes, name: bytes) -> bytes:
+    """Return the value of a form's field as it is written, nothing if there is none."""
+    found = re.search(rb"(?:^|&)%s=([^&]*)" % name, body)
+    return found[1] if found else b""
 
 
 def _base64(text: str) -> bytes:

@@ -5,6 +5,7 @@ Such a model has a file `assets.extra/labels.txt`: its labels, one a line, the b
 INT32 [n]: how many of either count in each row. Beside the labels may lie the words of its language, see language.py.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ LABELS: Final = "assets.extra/labels.txt"
 _LANGUAGE: Final = "assets.extra/language.npz"
 #: Pieces are filled up to whole seconds, so that those of several callers fit into one batch.
 _FILL: Final = RATE
-#: How fast the model is of late counts so much against how fast it was before.
-_NEWS: Final = 0.2
+#: Syllables that are written in one request: writing takes time of its own, which no deadline ends.
+_MOST: Final = 2048
 
 Compute = Callable[[Tensors], Awaitable[Tensors]]
 
@@ -70,7 +71,8 @@ class Recogniser:
         self._labels = (folder / LABELS).read_text(encoding="utf-8").split()
         words = folder / _LANGUAGE
         self._language = Language(words) if words.is_file() else None
-        self._seconds_a_second = 0.0
+        #: Seconds of audio in a second, the most seen: what takes longer cannot be done however idle the model is.
+        self._pace = 0.0
 
     @classmethod
     def of(cls, source: Path, signatures: Signatures) -> "Recogniser | None":
@@ -84,18 +86,24 @@ class Recogniser:
     async def hear(self, samples: Samples, compute: Compute, seconds: float) -> Heard:
         """Return what the model says of the samples, however many they are; `compute` has it run.
 
-        Raises TooLarge at once if that would take longer than `seconds`, and whatever `compute` raises.
+        Raises TooLarge if that takes longer than `seconds`: at once, or after the first piece of all that it has heard.
+        Raises whatever `compute` raises.
         """
-        expected = self._seconds_a_second * len(samples) / RATE
-        if len(samples) > cut.LONGEST and expected > seconds:
-            raise TooLarge(
-                f"{len(samples) / RATE:.0f} s of audio would take {expected:.1f} s, and there are {seconds:.1f} s; "
-                "send it in pieces to /v1/stream"
-            )
+        if not len(samples):
+            return Heard(np.zeros((0, len(self._labels)), np.float32), np.zeros(1))
+        deadline = time.monotonic() + seconds
         pieces = cut.pieces(samples)
-        # One after the other: long audio leaves others their turns.
-        scores, begins = cut.joined(pieces, [await self._score(samples[p.first : p.last], compute) for p in pieces])
+        said = []
+        for piece in pieces:  # one after the other: long audio leaves others their turns
+            if len(pieces) > 1:
+                self._check((len(samples) - piece.begin) / RATE, deadline - time.monotonic())
+            said.append(await self._score(samples[piece.first : piece.last], compute))
+        scores, begins = cut.joined(pieces, said)
         return Heard(scores, np.append(begins, len(samples) / RATE))
+
+    def longest(self, seconds: float) -> float:
+        """Return how many seconds of audio can be heard in `seconds`, infinity as long as nothing was heard."""
+        return max(0.0, seconds) * self._pace if self._pace else math.inf
 
     def read(self, heard: Heard) -> Transcript:
         """Return what was said."""
@@ -107,6 +115,8 @@ class Recogniser:
         """Return the text for syllables such as `ni3`. Raises InvalidRequest for what is none."""
         if self._language is None:
             raise NotSupported("the model has no language, only syllables")
+        if len(syllables) > _MOST:
+            raise InvalidRequest(f"{len(syllables)} syllables; at most {_MOST} are taken")
         for syllable in syllables:
             if not self._language.knows(syllable):
                 raise InvalidRequest(f"{syllable[:32]!r} is no syllable of Mandarin")
@@ -118,12 +128,17 @@ class Recogniser:
         words = self._language.words([sound.name for sound in sounds])
         return [Sound(word.text, sounds[word.begin].begin, sounds[word.end - 1].end) for word in words]
 
+    def _check(self, audio: float, seconds: float) -> None:
+        """Raise TooLarge if so many seconds of audio cannot be heard in so many seconds."""
+        if audio > self.longest(seconds):
+            needed = audio / self._pace
+            raise TooLarge(f"{audio:.0f} s of audio would take {needed:.1f} s, and there are {seconds:.1f} s")
+
     async def _score(self, samples: Samples, compute: Compute) -> npt.NDArray[Any]:
         """Return the scores of one piece, [frames, labels]."""
         filled = np.zeros((1, max(1, -(-len(samples) // _FILL)) * _FILL), np.float32)
         filled[0, : len(samples)] = samples
         begun = time.monotonic()
         outputs = await compute({"samples": filled, "lengths": np.array([len(samples)], np.int32)})
-        taken = (time.monotonic() - begun) * RATE / filled.shape[1]
-        self._seconds_a_second += (taken - self._seconds_a_second) * (_NEWS if self._seconds_a_second else 1)
+        self._pace = max(self._pace, filled.shape[1] / RATE / max(time.monotonic() - begun, 1e-6))
         return outputs["scores"][0, : int(outputs["frames"][0])]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.codecs import asrt
-from service.codecs.asrt import Form, Recording
+from service.codecs.asrt import Recording
 from service.errors import InvalidRequest, ModelFailed, Overloaded, PodError, Unauthenticated
 
 SAMPLES = np.array([0, 1, -1, 32767, -32768, 255], "<i2").tobytes()
@@ -85,12 +85,16 @@ def test_what_is_no_pinyin_is_refused(given: dict[str, Any], fault: str) -> None
 
 def test_a_form_is_read_as_clients_of_old_write_it() -> None:
     fields = [("token", "qwert asd+%"), ("fs", 8000), *(("wavs", n) for n in np.frombuffer(SAMPLES, "<i2").tolist())]
-    assert asrt.form(urlencode(fields).encode()) == Form("qwert asd+%", Recording(SAMPLES, 8000))
-    assert asrt.form(urlencode(fields[::-1]).encode()).token == "qwert asd+%"
-    assert asrt.form(b"wavs=1&fs=16000&wavs=%2D2&other&x=y=z&") == Form(
-        "", Recording(np.array([1, -2], "<i2").tobytes(), 16000)
-    )
-    assert asrt.form(b"token=a&fs=16000").recording.data == b""
+    for order in (fields, fields[::-1]):
+        assert asrt.token(urlencode(order).encode()) == "qwert asd+%"
+    assert asrt.form(urlencode(fields).encode()) == Recording(SAMPLES, 8000)
+    assert asrt.form(b"wavs=1&fs=16000&wavs=%2D2&other&x=y=z&") == Recording(b"\1\0\xfe\xff", 16000)
+    assert asrt.form(b"token=a&fs=16000") == Recording(b"", 16000)
+
+
+@pytest.mark.parametrize("body", [b"", b"token", b"token=", b"mytoken=x", b"wavs=1&fs=token=x"])
+def test_a_form_may_have_no_token(body: bytes) -> None:
+    assert asrt.token(body) == ""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_what_is_no_form_is_refused(body: bytes, fault: str) -> None:
 
 
 def test_a_rate_of_any_number_of_digits_is_somebody_elses_business() -> None:
-    assert asrt.form(b"wavs=1&fs=" + b"9" * 10_000).recording.rate == 10**12 - 1
+    assert asrt.form(b"wavs=1&fs=" + b"9" * 10_000).rate == 10**12 - 1
 
 
 def test_answers_are_written_as_asrt_writes_them() -> None:

@@ -1,7 +1,9 @@
 """Samples become text by a model whose scores are known: here each sample's value is the number of a label."""
 
+import math
 from pathlib import Path
 
+import anyio
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ async def test_samples_become_syllables_and_words_with_their_times(recogniser: R
     assert word[1:] == pytest.approx((0.1, 0.7))
 
 
-@pytest.mark.parametrize(("seconds", "filled"), [(0, 1), (1 / RATE, 1), (1, 1), (1.1, 2), (16, 16)])
+@pytest.mark.parametrize(("seconds", "filled"), [(1 / RATE, 1), (1, 1), (1.1, 2), (16, 16)])
 async def test_short_audio_is_filled_up_to_whole_seconds(recogniser: Recogniser, seconds: float, filled: int) -> None:
     model = Model()
     heard = await recogniser.hear(np.full(int(seconds * RATE), 0.5, np.float32), model, 1)
@@ -83,18 +85,53 @@ async def test_long_audio_is_said_whole(recogniser: Recogniser) -> None:
 async def test_long_audio_that_cannot_be_done_in_time_is_refused_at_once(recogniser: Recogniser) -> None:
     model = Model()
     await recogniser.hear(said("n"), model, 1)
-    recogniser._seconds_a_second = 0.1
-    with pytest.raises(TooLarge, match=r"60 s of audio would take 6\.0 s, and there are 5\.0 s; .* /v1/stream"):
+    recogniser._pace = 10
+    with pytest.raises(TooLarge, match=r"60 s of audio would take 6\.0 s, and there are 5\.0 s"):
         await recogniser.hear(said(*["_"] * 600), model, 5)
     assert len(model.shapes) == 1
     await recogniser.hear(said(*["_"] * 100), model, 0.5)
     assert len(model.shapes) == 2, "what one piece holds is tried"
 
 
-async def test_the_pace_is_learnt(recogniser: Recogniser) -> None:
-    assert recogniser._seconds_a_second == 0
-    await recogniser.hear(said("_"), Model(), 1)
-    assert recogniser._seconds_a_second > 0
+async def test_where_nobody_knows_the_pace_the_first_piece_tells_it(recogniser: Recogniser) -> None:
+    model = Model()
+
+    async def slow(inputs: Tensors) -> Tensors:
+        await anyio.sleep(0.01)
+        return await model(inputs)
+
+    assert math.isinf(recogniser.longest(0.1))
+    with pytest.raises(TooLarge, match="s of audio would take"):
+        await recogniser.hear(np.zeros(3600 * RATE, np.float32), slow, 0.1)
+    assert len(model.shapes) == 1
+
+
+async def test_a_pace_that_was_reached_can_be_reached_again(recogniser: Recogniser) -> None:
+    """A model that others keep busy is slow for a while, but no audio is too long for that."""
+    paces = []
+    for seconds in (0.01, 0, 0.02):
+
+        async def compute(inputs: Tensors, seconds: float = seconds) -> Tensors:
+            await anyio.sleep(seconds)
+            return await Model()(inputs)
+
+        await recogniser.hear(said("_"), compute, 1)
+        paces.append(recogniser.longest(1))
+    assert paces[0] < paces[1] == paces[2]
+    assert recogniser.longest(-1) == 0
+
+
+async def test_the_model_is_not_asked_about_nothing(recogniser: Recogniser) -> None:
+    model = Model()
+    heard = await recogniser.hear(np.zeros(0, np.float32), model, 1)
+    assert recogniser.read(heard) == ([], [])
+    assert model.shapes == []
+
+
+def test_more_syllables_than_can_be_written_in_time_are_refused(recogniser: Recogniser) -> None:
+    assert recogniser.write(["ni3"] * 2048) == "你" * 2048
+    with pytest.raises(InvalidRequest, match="2049 syllables; at most 2048"):
+        recogniser.write(["ni3"] * 2049)
 
 
 async def test_what_the_model_raises_ends_the_hearing(recogniser: Recogniser) -> None:

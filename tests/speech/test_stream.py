@@ -43,7 +43,11 @@ async def spoken(recogniser: Recogniser, pieces: list[Samples]) -> tuple[list[Sa
     """Return what was said after each piece, and the states between."""
     state, heard, states = State(-1), [], []
     for piece in pieces:
-        state, answer = await stream.add(recogniser, stream.load(stream.dump(state)), piece, model, 10)
+        state = stream.load(stream.dump(state))
+        samples = stream.pending(state, piece)
+        state, answer = stream.add(
+            recogniser, state, samples, await recogniser.hear(samples, model, 10), ended=not len(piece)
+        )
         heard.append(answer)
         states.append(state)
     return heard, states
@@ -101,12 +105,41 @@ async def test_silence_is_kept_no_longer_than_needed(recogniser: Recogniser) -> 
     assert max(len(state.samples) for state in states) <= 2 * 4 * RATE
 
 
+@pytest.mark.parametrize("seconds", [1, 60])
+async def test_noise_without_speech_is_not_kept(recogniser: Recogniser, seconds: float) -> None:
+    """The noise is steady, so nothing of it is quiet."""
+    noise = np.tile(np.array([0.05, -0.05], np.float32), 60 * RATE)
+    heard, states = await spoken(recogniser, [*cut(noise, seconds), said(*HELLO), NOTHING])
+    assert max(len(state.samples) for state in states) <= 2 * 7 * RATE
+    assert heard[-1].final == "你好"
+
+
+async def test_a_sound_that_does_not_end_is_not_kept(recogniser: Recogniser) -> None:
+    heard, states = await spoken(recogniser, cut(said(*["ao3"] * 600), 1))
+    assert max(len(state.samples) for state in states) <= 2 * 17 * RATE
+    assert any(each.final or each.syllables for each in heard)
+
+
+async def test_samples_are_kept_as_they_are(recogniser: Recogniser) -> None:
+    """They go through many states; each of them is the same, the loudest ones too."""
+    loud = np.array([1 - 2**-15, -1, 12345 / 32768, 0], np.float32)
+    _, states = await spoken(recogniser, [loud, *[loud[:1]] * 20])
+    assert (stream.pending(states[-1])[:4] == loud).all()
+
+
 @pytest.mark.parametrize("pieces", [[NOTHING], [NOTHING[:0], said("_")[:1], NOTHING]])
 async def test_an_empty_piece_ends_the_speech(recogniser: Recogniser, pieces: list[Samples]) -> None:
     heard, states = await spoken(recogniser, pieces[:1])
     assert heard == [("", "", [], [])]
     assert states[-1].ended
     assert states[-1].samples == b""
+
+
+def test_a_session_begins_with_its_first_piece() -> None:
+    assert stream.check(stream.begun(0), 0)
+    assert stream.check(stream.begun(1), 1)
+    with pytest.raises(InvalidRequest, match="piece 2 comes without the cookie"):
+        stream.begun(2)
 
 
 def test_the_next_piece_is_heard_and_the_last_is_answered_again() -> None:
