@@ -137,7 +137,7 @@ LONG: Final[dict[str, str]] = {}
 UNMIRRORED: Final = {
     "tests/test_structure.py": "this file",
     "tests/test_digits.py": "models/digits",
-    "tests/models/*": "models/speech",
+    "tests/models/*": "models",
     "tests/test_foreign.py": "service/runners/formats.py",
     "tests/test_dockerfile.py": "Dockerfile",
     "tests/test_nginx.py": "nginx",
