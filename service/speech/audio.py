@@ -4,7 +4,7 @@ The files' formats and the rates are the business of libsndfile and libsoxr; onl
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,8 @@ RATE: Final = 16_000
 
 #: Rates at which speech is recorded, in Hz.
 LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
+#: Samples of a file that are read at once.
+_PART: Final = 1 << 18
 _WIDTHS: Final[dict[int, np.dtype[np.signedinteger[Any]]]] = {2: np.dtype("<i2"), 4: np.dtype("<i4")}
 #: How the files begin.
 _MAGIC: Final[tuple[Callable[[bytes], bool], ...]] = (
@@ -39,9 +41,11 @@ def from_pcm(data: bytes, rate: int, channels: int = 1, width: int = 2) -> Sampl
         raise InvalidRequest(f"{width} bytes a sample; 2 or 4 are taken")
     if len(data) % (width * channels):
         raise InvalidRequest(f"{len(data)} bytes are no whole number of samples of {width * channels} bytes")
+    _check_rate(rate)
     integers = np.frombuffer(data, _WIDTHS[width]).reshape(-1, channels)
     scale = np.float32(1 / (1 << 8 * width - 1))
-    return _at_rate(integers.astype(np.float32).mean(axis=1) * scale, rate)
+    samples = integers.mean(axis=1, dtype=np.float32) * scale
+    return np.clip(_resampler(rate)(samples, True), -1, 1)
 
 
 def from_file(data: bytes, longest: float) -> Samples:
@@ -59,27 +63,38 @@ def from_file(data: bytes, longest: float) -> Samples:
             _check_rate(file.samplerate)
             if file.channels not in (1, 2):
                 raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
-            # One sample more than allowed tells that there is more; the length in the header may be a lie.
-            samples = file.read(int(longest * file.samplerate) + 1, dtype="float32", always_2d=True)
-            rate = file.samplerate
+            resample = _resampler(file.samplerate)
+            return np.clip(np.concatenate([resample(*part) for part in _parts(file, longest)]), -1, 1)
     except soundfile.LibsndfileError as error:
         raise InvalidRequest(f"the audio cannot be read: {error.error_string}") from None
-    if len(samples) > longest * rate:
-        raise TooLarge(f"the audio is longer than {longest:g} s")
-    return _at_rate(np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), rate)
+
+
+def _parts(file: Any, longest: float) -> Iterator[tuple[Samples, bool]]:
+    """Yield what is in a file in parts, at its own rate, and whether it is the last; see from_file.
+
+    Whatever the length in its header, and however many samples more than ours it has, no more of them are in memory.
+    """
+    read, ended = 0, False
+    while not ended:
+        samples = file.read(_PART, dtype="float32", always_2d=True)
+        read += len(samples)
+        if read > longest * file.samplerate:
+            raise TooLarge(f"the audio is longer than {longest:.0f} s")
+        ended = len(samples) < _PART
+        yield np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), ended
+
+
+def _resampler(rate: int) -> Callable[[Samples, bool], Samples]:
+    """Return what brings parts to 16 kHz, told of each whether it is the last."""
+    if rate == RATE:
+        return lambda samples, _: samples
+    import soxr  # noqa: PLC0415 - only pods that are sent other rates need it
+
+    stream: Any = soxr.ResampleStream(rate, RATE, 1)
+    made: Callable[[Samples, bool], Samples] = stream.resample_chunk
+    return made
 
 
 def _check_rate(rate: int) -> None:
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise InvalidRequest(f"{rate} samples a second; {LOWEST_RATE} to {HIGHEST_RATE} are taken")
-
-
-def _at_rate(samples: Samples, rate: int) -> Samples:
-    """Return the samples at 16 kHz, none of them beyond -1..1."""
-    _check_rate(rate)
-    if rate != RATE and len(samples):
-        import soxr  # noqa: PLC0415 - only pods that are sent other rates need it
-
-        resampled: Any = soxr.resample(samples, rate, RATE)
-        samples = resampled
-    return np.clip(samples, -1, 1)

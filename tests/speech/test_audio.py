@@ -1,6 +1,7 @@
 """Audio of every form becomes samples at 16 kHz, or is refused by name."""
 
 import io
+import tracemalloc
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +143,26 @@ def test_hours_in_a_small_file_are_refused_without_being_read() -> None:
     with pytest.raises(TooLarge, match="longer than 60 s"):
         from_file(silence, 60)
     assert len(from_file(silence, 600)) == 600 * RATE
+
+
+def test_decoding_needs_little_more_memory_than_what_comes_of_it() -> None:
+    """A small file may hold twelve times the samples of what comes of it, and twice that in channels."""
+    silence = file(np.zeros((20 * 192_000, 2), np.float32), 192_000, "FLAC")
+    from_file(silence, 60)  # what is imported by that does not count
+    tracemalloc.start()
+    samples = from_file(silence, 60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(samples) == 20 * RATE
+    assert peak < 3 * samples.nbytes + (8 << 20)
+
+
+@pytest.mark.parametrize("rate", [8000, 44_100])
+def test_a_file_that_is_read_in_parts_sounds_as_in_one_piece(rate: int) -> None:
+    samples = tone(40, rate)
+    whole, parts = from_pcm(pcm(samples), rate), from_file(file(samples, rate), 60)
+    assert len(whole) == len(parts)
+    assert np.abs(whole - parts).max() < 1e-3
 
 
 def test_files_of_many_channels_or_strange_rates_are_refused() -> None:
