@@ -143,6 +143,7 @@ UNMIRRORED: Final = {
     "tests/test_nginx.py": "nginx",
     "tests/test_fuzz.py": "service/openapi.py",
     "tests/test_page.py": "service/page",
+    "tests/test_page_speech.py": "service/page/speech.js",
     "tests/test_tfserving_http.py": "service/routes.py",
     "tests/test_runtimes.py": "service/runners",
     "tests/test_leaving.py": "service/batcher.py",

@@ -32,7 +32,7 @@ function versions({ json }) {
 
 function choices(name, all) {
   const place = element("div");
-  const open = (position) => place.replaceChildren(speech.fits(all[position]) ? spoken(name, all[position]) : signature(name, all[position]));
+  const open = (position) => place.replaceChildren((speech.fits(all[position]) ? spoken : signature)(name, all[position]));
   open(0);
   return [choice("Signature", all.map((one) => one.name), open), place];
 }
@@ -41,7 +41,7 @@ function choices(name, all) {
 function spoken(name, one) {
   const ways = [speech.create, () => signature(name, one)], place = element("div", {}, speech.create());
   const choose = choice("Way to ask", ["Speech", "Tensors"], (way) => place.replaceChildren(ways[way]()));
-  return element("article", {}, choose, place);
+  return element("div", { class: "ways" }, choose, place);
 }
 
 function signature(name, one) {

@@ -33,7 +33,7 @@ export async function record({ heard, said, refused, lost }) {
     cut(PIECE * RATE);
   }, lost);
   pieces = session((answer) => {
-    const all = spelled(answer.json), until = settled(all, answer.json.final);
+    const all = spelled(answer.json), until = settled(answer.json);
     final.push(...all.slice(0, until));
     words = [...final, ...all.slice(until)];
     seconds += answer.seconds;
@@ -56,8 +56,8 @@ export async function record({ heard, said, refused, lost }) {
   return { end };
 }
 
-/** Return how many of the words are the final text. */
-function settled(words, final) {
+/** Return how many of an answer's words are final. */
+function settled({ words, final }) {
   let letters = final.length, count = 0;
   while (letters > 0 && count < words.length) letters -= words[count++].text.length;
   return count;

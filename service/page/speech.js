@@ -171,7 +171,7 @@ function answering() {
   function took(seconds, length, how = "") {
     if (!final.childElementCount) facts.textContent = "No speech was recognised. ";
     const factor = (seconds / Math.max(length, 0.001)).toFixed(3);
-    facts.textContent += `${(seconds * 1000).toFixed(0)} ms for ${length.toFixed(1)} s of sound${how}: real-time factor ${factor}`;
+    facts.textContent += `${length.toFixed(1)} s of sound, heard${how} in ${(seconds * 1000).toFixed(0)} ms: real-time factor ${factor}.`;
   }
 
   function clear() {

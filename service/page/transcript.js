@@ -4,6 +4,8 @@ import { element } from "./dom.js";
 
 /** The four tones' marks, to be combined with a vowel; the neutral tone has none. */
 const MARKS = ["\u0304", "\u0301", "\u030c", "\u0300"];
+/** What stands for a syllable that no word has. */
+const BARE = /^[a-zêü]+[1-5]$/;
 /** A syllable lies in a word if it does so but for rounding, in seconds. */
 const ALMOST = 0.002;
 
@@ -17,10 +19,11 @@ export function marked(syllable) {
 
 /** Return the words, each {text, begin, end, pinyin}: a pinyin for each character, or one for all of them.
  *
- * Of a model that tells no words, each syllable is one. */
+ * A syllable that is written by no character is its own text, and without a pinyin; of a model without words, all are. */
 export function spelled({ words, syllables }) {
-  if (!words.length) return syllables.map(({ syllable, begin, end }) => ({ text: marked(syllable), begin, end, pinyin: [] }));
-  return words.map(({ text, begin, end }) => {
+  const all = words.length ? words : syllables.map(({ syllable, ...times }) => ({ text: syllable, ...times }));
+  return all.map(({ text, begin, end }) => {
+    if (BARE.test(text)) return { text: marked(text), begin, end, pinyin: [] };
     const within = syllables.filter((one) => one.begin >= begin - ALMOST && one.end <= end + ALMOST);
     const pinyin = within.map(({ syllable }) => marked(syllable));
     return { text, begin, end, pinyin: pinyin.length === [...text].length ? pinyin : [pinyin.join(" ")] };
@@ -31,7 +34,7 @@ export function spelled({ words, syllables }) {
 export function written(words) {
   return words.map(({ text, pinyin }) => {
     const parts = pinyin.length > 1 ? [...text] : [text];
-    if (!pinyin.length) return element("span", { class: "pinyin" }, `${text} `);
+    if (!pinyin.length) return element("span", { class: "pinyin", lang: "zh-Latn" }, `${text} `);
     return element("ruby", { lang: "zh-Hans" }, parts.map((part, n) => [part, element("rt", { lang: "zh-Latn" }, pinyin[n])]));
   });
 }

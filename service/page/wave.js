@@ -5,7 +5,7 @@ import { player } from "./microphone.js";
 import { RATE } from "./samples.js";
 
 /** Pixels that a second takes at least, so that there is room for its words. */
-const SECOND = 110;
+const SECOND = 160;
 const HEIGHT = 96, BAR = 2, GAP = 1;
 /** What is softer than this is not drawn as if it were loud. */
 const SOFT = 0.02;
@@ -30,6 +30,7 @@ export function wave() {
   const scale = () => Math.max(SECOND, frame.clientWidth / Math.max(1, seconds()));
 
   function toggle(begin = at) {
+    if (button.hidden) return;
     if (button.textContent === "Stop") sound.stop();
     else sound.play(samples, begin, seconds());
   }
@@ -48,12 +49,16 @@ export function wave() {
 
   function lay() {
     track.style.inlineSize = `${seconds() * scale()}px`;
-    [...line.children].forEach((word, n) => (word.style.insetInlineStart = `${words[n].begin * scale()}px`));
+    [...line.children].forEach(({ style }, n) => {
+      style.insetInlineStart = `${words[n].begin * scale()}px`;
+      style.maxInlineSize = `${((words[n + 1]?.begin ?? Infinity) - words[n].begin) * scale() - 1}px`;
+    });
     paint();
   }
 
   function show(given, said) {
     sound.stop();
+    button.hidden = false;
     [samples, words] = [given, said];
     loudest = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), SOFT);
     canvas.setAttribute("aria-valuemax", seconds().toFixed(2));
@@ -64,12 +69,16 @@ export function wave() {
 
   function follow(given, news) {
     samples = given;
+    button.hidden = true; // not until it is whole
     loudest = news.reduce((most, sample) => Math.max(most, Math.abs(sample)), loudest);
     lay();
     frame.scrollLeft = frame.scrollWidth;
   }
 
-  canvas.addEventListener("click", ({ offsetX }) => sound.play(samples, Math.min(seconds(), (frame.scrollLeft + offsetX) / scale()), seconds()));
+  canvas.addEventListener("click", ({ offsetX }) => {
+    const second = (frame.scrollLeft + offsetX) / scale();
+    if (second < seconds() && !button.hidden) sound.play(samples, second, seconds());
+  });
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -STEP, ArrowRight: STEP }[event.key];
     if (step) {
