@@ -8,8 +8,10 @@ writes a SavedModel to the folder `asrt/1`; `TFPOD_MODELS=speech=asrt python -m 
 import argparse
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile, is_zipfile
 
 import tensorflow as tf
 
@@ -24,12 +26,12 @@ _PINYIN: Final = re.compile(r"[a-zêü]+[1-5]")
 def convert(weights: Path, dictionary: Path, target: Path, language: Path | None = None) -> list[str]:
     """Write the SavedModel and what a recogniser reads beside it, and return its labels.
 
-    Raises OSError, or ValueError or KeyError for a file that is not what it should be; then nothing was written.
+    Raises OSError, or ValueError for a file that is not what it should be; then nothing was written.
     """
     labels = read_labels(dictionary)
     found = read(weights, len(labels))
     if language:
-        Language(language)
+        _check(language)
     export(found, labels, target, language)
     return labels
 
@@ -39,7 +41,7 @@ def read_labels(dictionary: Path) -> list[str]:
 
     A pinyin may stand there twice, as `heng5` does. Raises OSError, or ValueError with the first line that is none.
     """
-    lines = dictionary.read_text(encoding="utf-8-sig").rstrip().split("\n")
+    lines = dictionary.read_text(encoding="utf-8-sig", errors="replace").rstrip().split("\n")
     labels = [line.split("\t")[0].strip() for line in lines]
     for number, label in enumerate(labels, 1):
         if not _PINYIN.fullmatch(label):
@@ -65,19 +67,28 @@ def export(weights: network.Weights, labels: list[str], target: Path, language: 
     tf.saved_model.save(tf.Module(), str(target), signatures=signatures)
 
 
-def main() -> None:
-    """Convert the files named."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Convert the files named in the arguments, else in the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="SpeechModel251bn.model.base.h5, or SpeechModel251bn.model.h5")
     parser.add_argument("dictionary", type=Path, help="dict.txt")
     parser.add_argument("target", type=Path, help="the folder to write, such as asrt/1")
     parser.add_argument("--language", type=Path, help="words for the pinyin, as models.speech.language makes them")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         labels = convert(options.weights, options.dictionary, options.target, options.language)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     print(f"{options.target}: a recogniser of {len(labels) - 1} pinyin")
+
+
+def _check(language: Path) -> None:
+    if not is_zipfile(language):
+        raise ValueError(f"{language} holds no words of a language")
+    try:
+        Language(language)
+    except (ValueError, KeyError, BadZipFile) as error:
+        raise ValueError(f"{language} holds no words of a language: {error}") from error
 
 
 if __name__ == "__main__":

@@ -17,23 +17,23 @@ from models.asrt.network import Floats, shapes
 def read(path: Path, outputs: int) -> dict[str, Floats]:
     """Return the weights of a network with so many outputs by layer and name, `Conv0/kernel`.
 
-    Raises OSError if the file cannot be read, ValueError with the first thing that does not fit.
+    Raises OSError if it is no such file, ValueError with the first thing in it that does not fit.
     """
-    with path.open("rb") as file:
-        if not h5py.is_hdf5(file):
-            raise ValueError(f"{path} is no HDF5 file")
-        with h5py.File(file) as content:
-            arrays = dict(_arrays(content))
+    try:
+        with h5py.File(path) as file:
+            arrays = dict(_arrays(file))
             if not arrays:
                 raise ValueError(f"{path} holds no weights that Keras wrote")
             weights = {name: _checked(path, name, arrays, shape) for name, shape in shapes(outputs).items()}
+    except OSError as error:
+        raise OSError(f"{path}: {error}") from error
     if others := sorted(set(arrays) - set(weights)):
         raise ValueError(f"{path}: {others[0]} belongs to no layer of SpeechModel251BN")
     return weights
 
 
-def _arrays(content: Any) -> Iterator[tuple[str, Any]]:
-    for layer in content.get("model_weights", content).values():
+def _arrays(file: Any) -> Iterator[tuple[str, Any]]:
+    for layer in file.get("model_weights", file).values():
         for name in layer.attrs.get("weight_names", ()):
             text = name.decode() if isinstance(name, bytes) else str(name)
             if text in layer:
