@@ -64,9 +64,10 @@ def from_file(data: bytes, longest: float) -> Samples:
             if file.channels not in (1, 2):
                 raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
             resample = _resampler(file.samplerate)
-            return np.clip(np.concatenate([resample(*part) for part in _parts(file, longest)]), -1, 1)
+            samples = np.concatenate([resample(*part) for part in _parts(file, longest)])
     except soundfile.LibsndfileError as error:
         raise InvalidRequest(f"the audio cannot be read: {error.error_string}") from None
+    return np.clip(samples, -1, 1)
 
 
 def _parts(file: Any, longest: float) -> Iterator[tuple[Samples, bool]]:
