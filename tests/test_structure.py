@@ -150,6 +150,8 @@ UNMIRRORED: Final = {
     "tests/test_hang.py": "service/app.py",
     "tests/test_refusals.py": "service/batcher.py",
     "tests/test_worker_ends.py": "service/worker.py",
+    "tests/test_shared_sessions.py": "service/sessions.py",
+    "tests/clients/test_asrt_sdk.py": "service/codecs/asrt.py",
     "tests/clients/*": "service/codecs/oip.py",
     "tests/codecs/test_contract.py": "service/codecs",
     "tests/adapter/test_adapter_program.py": "service/adapter",
