@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -36,9 +37,9 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def pods(folder: Path, redis: str, count: int) -> Iterator[list[tuple[Program, str]]]:
     """Run so many pods that share the Redis; yield each with its address."""
     save(folder / "model")
-    settings = {"TFPOD_MODELS": f"m={folder}/model", "TFPOD_SESSIONS_URL": redis, "TFPOD_DRAIN_DELAY": "0"}
+    settings: dict[str, Any] = {"TFPOD_MODELS": f"m={folder}/model", "TFPOD_SESSIONS_URL": redis}
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(program(**settings)) for _ in range(count)]
+        started = [stack.enter_context(program("--drain-delay=0", **settings)) for _ in range(count)]
         addresses = [pod.urls() for pod in started]
         for _, admin in addresses:
             until_ready(admin)

@@ -67,7 +67,8 @@ def from_file(data: bytes, longest: float) -> Samples:
             samples = np.concatenate([resample(*part) for part in _parts(file, longest)])
     except soundfile.LibsndfileError as error:
         raise InvalidRequest(f"the audio cannot be read: {error.error_string}") from None
-    return np.clip(samples, -1, 1)
+    clipped: Samples = np.clip(samples, -1, 1)
+    return clipped
 
 
 def _parts(file: Any, longest: float) -> Iterator[tuple[Samples, bool]]:

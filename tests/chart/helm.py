@@ -78,6 +78,6 @@ def pods(manifests: list[Manifest]) -> dict[str, Manifest]:
 
 
 def environment(pod: Manifest) -> dict[str, str]:
-    """Return the environment of a pod's only container."""
+    """Return the environment of a pod's only container, without what comes from elsewhere."""
     (container,) = pod["spec"]["containers"]
-    return {entry["name"]: entry["value"] for entry in container.get("env", [])}
+    return {entry["name"]: entry["value"] for entry in container.get("env", []) if "value" in entry}

@@ -88,15 +88,15 @@ def test_the_pods_environment_is_what_the_service_reads() -> None:
 
 
 def test_every_setting_has_a_value() -> None:
-    """One of its own, or of the same name, type and limits among `settings`; the chart itself sees to addresses."""
-    own = {"models", "tokens_file", "request_timeout", "drain_delay", "drain_timeout", "log_level"}
+    """One of its own, or of the same name, type and limits among `settings`; or the chart itself sees to it."""
+    own = {"models", "tokens_file", "request_timeout", "drain_delay", "drain_timeout", "log_level", "max_sessions"}
     wanted = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
     schema = json.loads((helm.CHART / "values.schema.json").read_text())["properties"]["settings"]
     assert schema["additionalProperties"] is False
     assert schema["properties"] == {
         name: {key: value for key, value in kind.items() if key != "default"}
         for name, kind in wanted.items()
-        if name not in own | {"host", "port", "admin_port"}
+        if name not in own | {"host", "port", "admin_port", "sessions_url"}
     }
     assert {f"TFPOD_{name.upper()}" for name in own} <= set(helm.environment(server("auth.tokens={a}")))
 

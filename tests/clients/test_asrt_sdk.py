@@ -1,4 +1,4 @@
-"""ASRT's own client, unmodified, against a pod that runs; in an environment of its own, for it needs an old protobuf."""
+"""ASRT's own client, unmodified, against a pod that runs; in an environment of its own: its protobuf is an old one."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("asrt")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     for packages in (["--no-deps", *CLIENT], NEEDED):
-        command = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+        command = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *packages]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
             pytest.skip(f"the client's packages cannot be had: {ended.stderr.strip().splitlines()[-1]}")

@@ -35,6 +35,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if .Values.auth.tokens }}{{ include "tfpod.name" . }}-tokens{{ else }}{{ .Values.auth.existingSecret }}{{ end }}
 {{- end }}
 
+{{- /* Where sessions are kept: redis, memory or nowhere. */}}
+{{- define "tfpod.sessions" -}}
+{{- $redis := .Values.sessions.redis -}}
+{{- if not .Values.sessions.enabled }}nowhere{{ else if or $redis.url $redis.existingSecret }}redis{{ else }}memory{{ end }}
+{{- end }}
+
 {{- /* TFPOD_MODELS: NAME=PATH,… */}}
 {{- define "tfpod.models" -}}
 {{- $model := .Values.model -}}

@@ -37,6 +37,15 @@ containers:
       - name: TFPOD_TOKENS_FILE
         value: /etc/tfpod/auth/tokens
       {{- end }}
+      - name: TFPOD_MAX_SESSIONS
+        value: {{ ternary .Values.sessions.perPod 0 (eq (include "tfpod.sessions" .) "memory") | int64 | quote }}
+      {{- if eq (include "tfpod.sessions" .) "redis" }}
+      - name: TFPOD_SESSIONS_URL
+        valueFrom:
+          secretKeyRef:
+            name: {{ .Values.sessions.redis.existingSecret | default (print (include "tfpod.name" .) "-sessions") | quote }}
+            key: url
+      {{- end }}
       {{- range $name, $value := .Values.settings }}
       - name: TFPOD_{{ upper $name }}
         value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}

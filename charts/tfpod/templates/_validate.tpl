@@ -32,6 +32,18 @@ values.schema.json. */}}
 {{- end -}}
 {{- end -}}
 
+{{- $redis := $v.sessions.redis -}}
+{{- if and $redis.url $redis.existingSecret -}}
+{{- $faults = append $faults "sessions.redis.url and sessions.redis.existingSecret exclude each other" -}}
+{{- end -}}
+{{- if and (or $redis.url $redis.existingSecret) (not $v.sessions.enabled) -}}
+{{- $faults = append $faults "sessions.redis needs sessions.enabled=true" -}}
+{{- end -}}
+{{- $pods := ternary (list "autoscaling.maxReplicas" $scaling.maxReplicas) (list "replicas" $v.replicas) $scaling.enabled -}}
+{{- if and (eq (include "tfpod.sessions" .) "memory") (gt (int (last $pods)) 1) -}}
+{{- $faults = append $faults (printf "%s is %v, and a session in one pod's memory is unknown to the others: set sessions.redis.url or sessions.redis.existingSecret, or no more than one pod" (first $pods) (last $pods)) -}}
+{{- end -}}
+
 {{- if lt (int $v.drain.timeout) (int $v.requestTimeout) -}}
 {{- $faults = append $faults (printf "drain.timeout (%v) is less than requestTimeout (%v): a pod that stops would cut requests off" $v.drain.timeout $v.requestTimeout) -}}
 {{- end -}}
@@ -47,7 +59,7 @@ values.schema.json. */}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $faults = append $faults "httpRoute.enabled needs httpRoute.parentRefs" -}}
 {{- end -}}
-{{- $ours := dict "models" "model.*" "tokens_file" "auth.*" "request_timeout" "requestTimeout" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout" "log_level" "logLevel" -}}
+{{- $ours := dict "models" "model.*" "tokens_file" "auth.*" "request_timeout" "requestTimeout" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout" "log_level" "logLevel" "sessions_url" "sessions.redis.*" "max_sessions" "sessions.perPod" -}}
 {{- range $v.extraEnv -}}
 {{- if hasPrefix "TFPOD_" .name -}}
 {{- $setting := trimPrefix "TFPOD_" .name | lower -}}
