@@ -1,5 +1,6 @@
 """ASRT's own client, unmodified, against a pod that runs; in an environment of its own: its protobuf is an old one."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from tests.speech.spoken import HELLO, SILENCE, file, pcm, said, save
 #: `asrt-sdk` asks for more than it needs, and for versions that exclude each other.
 CLIENT = ["asrt-sdk==1.2.0"]
 NEEDED = ["requests==2.32.5", "grpcio==1.76.0", "grpcio-tools==1.76.0", "numpy==2.3.5"]
+CACHE = Path.home() / ".cache/tfpod-asrt-sdk"
 #: Reads [METHOD, …arguments] as JSON; audio stands there as the name of a file.
 CALL = """
 import json, sys
@@ -31,15 +33,17 @@ json.dump([[answer.status_code, answer.status_message, answer.result] for answer
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the environment, and return its interpreter."""
-    folder = tmp_path_factory.mktemp("asrt")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    for packages in (["--no-deps", *CLIENT], NEEDED):
-        command = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *packages]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            pytest.skip(f"the client's packages cannot be had: {ended.stderr.strip().splitlines()[-1]}")
+def python() -> Path:
+    """Return the interpreter of the environment; what was made once, complete, is used again."""
+    folder = CACHE / hashlib.sha256(repr([sys.version, CLIENT, NEEDED]).encode()).hexdigest()[:16]
+    if not (folder / "complete").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        for packages in (["--no-deps", *CLIENT], NEEDED):
+            command = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", *packages]
+            ended = subprocess.run(command, capture_output=True, text=True, check=False)
+            if ended.returncode:
+                pytest.skip(f"the client's packages cannot be had: {ended.stderr.strip().splitlines()[-1]}")
+        (folder / "complete").touch()
     return folder / "bin/python"
 
 
