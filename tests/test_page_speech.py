@@ -1,5 +1,6 @@
 """The page for speech, in a browser with a microphone that plays a recording: a person speaks and reads along."""
 
+import base64
 import json
 import re
 import subprocess
@@ -30,6 +31,8 @@ PINYIN = ["nǐ", "hǎo", "ma", "nǐ", "hǎo"]
 SPEAK = ".speak"
 STATE = "(speak => speak && (speak.disabled ? 'busy' : speak.textContent))(document.querySelector('.speak'))"
 FINAL, PARTIAL = ".final", ".partial"
+#: Seconds that are recorded so far.
+LENGTH = "parseFloat(document.querySelector('.level .facts').innerText)"
 FAULT = "document.querySelector('[role=alert]').innerText"
 
 
@@ -152,7 +155,7 @@ def test_text_stands_there_while_one_speaks(page: Browser) -> None:
     page.click(SPEAK)
     page.until(f"document.querySelectorAll('{PARTIAL} rt').length > 0")
     assert page.evaluate(STATE) == "Stop"
-    assert float(page.evaluate("document.querySelector('[role=meter]').ariaValueNow")) >= 0
+    assert float(page.evaluate("document.querySelector('[role=meter]').getAttribute('aria-valuenow')")) >= 0
     page.until(f"document.querySelectorAll('{FINAL} rt').length === {len(PINYIN)}")
     assert page.evaluate(STATE) == "Stop"
     page.click(SPEAK)
@@ -190,6 +193,16 @@ def test_a_word_is_played_by_a_click_and_all_by_the_button(page: Browser) -> Non
         assert page.text(".recording button") == "Play"
 
 
+def test_a_recording_is_walked_through_by_keys(page: Browser, recording: Path) -> None:
+    choose(page, recording)
+    page.evaluate("document.querySelector('.wave canvas').focus()")
+    page.press("ArrowRight", 7)
+    page.press("ArrowLeft")
+    assert page.evaluate("document.activeElement.getAttribute('aria-valuetext')") == "1.5 s 吗"
+    page.press(" ")
+    assert page.text(".recording button") == "Stop"
+
+
 def test_speaking_again_begins_anew(page: Browser) -> None:
     for _ in range(2):
         say(page)
@@ -213,7 +226,7 @@ def test_a_piece_that_does_not_arrive_is_sent_again_until_it_does(page: Browser)
 
 def test_without_a_session_the_recording_is_sent_as_a_whole(page: Browser) -> None:
     answer_for(page, refusal(429, after=300))
-    say(page, "parseFloat(document.querySelector('.level .facts').innerText) > 4.1")
+    say(page, f"{LENGTH} > 4.1")
     assert "There is no text while you speak" in page.evaluate(FAULT)
     assert "no way" in page.evaluate(FAULT)
     assert characters(page, FINAL) == TEXT
@@ -223,9 +236,25 @@ def test_without_a_session_the_recording_is_sent_as_a_whole(page: Browser) -> No
 
 def test_a_browser_listens_in_one_tab_at_a_time(page: Browser) -> None:
     page.evaluate("void navigator.locks.request('/v1/stream', () => new Promise(() => {}))")
-    say(page, "parseFloat(document.querySelector('.level .facts').innerText) > 4.1")
+    say(page, f"{LENGTH} > 4.1")
     assert "another tab of this browser is listening" in page.evaluate(FAULT)
     assert characters(page, FINAL) == TEXT
+
+
+def test_a_model_that_tells_no_words_is_read_as_pinyin_meanwhile(page: Browser) -> None:
+    syllables = [{"syllable": "ni3", "begin": 0.5, "end": 0.8}]
+    heard = json.dumps({"final": "", "partial": "", "words": [], "syllables": syllables})
+    answer_for(page, *[f"new Response('{heard}')"] * 100)
+    say(page, f"document.querySelector('{PARTIAL}').innerText.trim() === 'nǐ' && {LENGTH} > 4.1")
+    assert characters(page, FINAL) == TEXT
+
+
+def test_a_microphone_that_is_switched_off_is_told_of(page: Browser) -> None:
+    page.evaluate(
+        "navigator.mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream, 0"
+    )
+    say(page, f"{LENGTH} > 0.5")
+    assert "Nothing could be heard" in page.evaluate(FAULT)
 
 
 @pytest.mark.parametrize("answers", [["null", "null", refusal(400)], [refusal(401)]])
@@ -288,6 +317,18 @@ def test_a_file_that_is_no_sound_is_told_of(page: Browser, tmp_path: Path) -> No
     choose(page, tmp_path / "letter.wav")
     assert "no audio in WAV" in page.evaluate(FAULT)
     assert page.evaluate("document.querySelector('.recording').hidden")
+
+
+def test_a_file_can_be_dropped(page: Browser, recording: Path) -> None:
+    page.evaluate(
+        "(sound => { const dataTransfer = new DataTransfer();"
+        "dataTransfer.items.add(new File([Uint8Array.from(atob(sound), one => one.charCodeAt())], 'sound'));"
+        "for (const kind of ['dragover', 'drop'])"
+        " document.querySelector('.ask').dispatchEvent(new DragEvent(kind, { dataTransfer, cancelable: true }));"
+        f"}})('{base64.b64encode(recording.read_bytes()).decode()}')"
+    )
+    page.until(f"document.querySelector('.answer .facts').innerText && {STATE} === 'Speak'")
+    assert characters(page, FINAL) == TEXT
 
 
 def test_the_lines_for_the_shell_hear_the_same(page: Browser, recording: Path) -> None:

@@ -13,7 +13,7 @@ const AS_IT_IS = { channelCount: 1, echoCancellation: false, noiseSuppression: f
 
 /** Listen until `stop` of what is returned is called. Throws an Error that tells a person why that cannot be.
  *
- * `heard` is told samples, some fifty times a second; `lost` that the microphone is gone. */
+ * `heard` is told samples, some twenty times a second; `lost` that the microphone is gone. */
 export async function listen(heard, lost) {
   const stream = await allowed();
   const context = new AudioContext();

@@ -7,6 +7,8 @@ import { spelled } from "./transcript.js";
 
 /** Seconds of speech that are sent at once. */
 const PIECE = 0.6;
+/** Seconds after which a recording ends that nobody ended. */
+const LONGEST = 3600;
 /** A microphone that never gives more is switched off. */
 const SILENT = 0.002;
 
@@ -14,7 +16,7 @@ const SILENT = 0.002;
  *
  * `seconds` is what hearing the pieces took; `whole` tells that all is yet to be heard, for there was no session.
  * `heard` is told all samples, those that are new, and their peak; `said` the final words and those that may change;
- * `refused` an error, and whether recording goes on; `lost` that the microphone is gone. Throws if there is none. */
+ * `refused` an error, and whether recording goes on; `lost` that it cannot go on. Throws if there is none. */
 export async function record({ heard, said, refused, lost }) {
   const kept = growing(), final = [];
   let pieces = null, sent = 0, loudest = 0, seconds = 0, whole = false, words = [];
@@ -31,6 +33,7 @@ export async function record({ heard, said, refused, lost }) {
     loudest = Math.max(loudest, peak);
     heard(kept.samples, news, peak);
     cut(PIECE * RATE);
+    if (kept.samples.length > LONGEST * RATE) lost();
   }, lost);
   pieces = session((answer) => {
     const all = spelled(answer.json), until = settled(answer.json);

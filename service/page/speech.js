@@ -136,7 +136,7 @@ function asking(toggle, choose) {
   function level(peak, seconds) {
     const percent = Math.max(0, 100 + (2000 / RANGE) * Math.log10(peak || 1e-9));
     filled.style.inlineSize = `${percent}%`;
-    meter.ariaValueNow = `${Math.round(percent)}`;
+    meter.setAttribute("aria-valuenow", Math.round(percent));
     time.textContent = `${seconds.toFixed(1)} s`;
   }
 

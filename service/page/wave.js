@@ -82,8 +82,9 @@ export function wave() {
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -STEP, ArrowRight: STEP }[event.key];
     if (step) {
+      const next = Math.max(0, Math.min(seconds(), at + step));
       sound.stop();
-      at = Math.max(0, Math.min(seconds(), at + step));
+      at = next;
       move();
     } else if (event.key === " " || event.key === "Enter") toggle(at);
     else return;
