@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 
 from service.errors import NotFound, NotReady, Overloaded
 
-#: Seconds that Redis is waited for.
+#: Seconds that Redis is waited for, and once more where it closes the connection.
 _PATIENCE: Final = 2.0
 #: Seconds that a session which has ended is kept for one who has not got the last answer.
 _AFTERWARDS: Final = 30
@@ -157,11 +157,14 @@ class RedisSessions:
 
     def __init__(self, url: str, caps: Caps, clock: Callable[[], float] = time.time) -> None:
         """Take the address, `redis://…` or `rediss://…`; nothing is asked there before it has to be."""
-        import redis.asyncio  # noqa: PLC0415 - most pods keep no sessions there
+        import redis.asyncio.retry  # noqa: PLC0415 - most pods keep no sessions there
+        from redis.backoff import NoBackoff  # noqa: PLC0415
 
+        # A connection that was closed meanwhile is opened again; what is asked twice so comes to the same.
+        again = redis.asyncio.retry.Retry(NoBackoff(), 1, (redis.ConnectionError,))
         self._caps, self._clock, self._errors = caps, clock, redis
         self._redis: Any = redis.asyncio.from_url(
-            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, health_check_interval=30
+            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=again
         )
 
     async def create(self, owner: str, state: bytes) -> str:

@@ -22,21 +22,28 @@ pytestmark = pytest.mark.anyio
 CAPS = Caps(seconds=30, of_owner=3, of_all=5)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Redis of few megabytes, and give its address."""
+@contextlib.contextmanager
+def serving(path: Path) -> Iterator[str]:
+    """Run a Redis of few megabytes, and give its address."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("needs redis-server (Debian: redis-server)")
-    path = tmp_path_factory.mktemp("redis") / "socket"
     options = {"port": "0", "unixsocket": str(path), "save": "", "maxmemory": "8mb", "dir": str(path.parent)}
     command = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert any("eady to accept connections" in line for line in process.stdout)
-        yield f"unix://{path}"
-        process.kill()
-        process.stdout.read()
+        try:
+            yield f"unix://{path}"
+        finally:
+            process.kill()
+            process.stdout.read()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("redis") / "socket") as address:
+        yield address
 
 
 @contextlib.asynccontextmanager
@@ -182,6 +189,28 @@ async def test_a_full_redis_refuses_and_says_so(server: str) -> None:
             await store.create("me", b"x" * 8192)
         await store._redis.flushall()
         await store.create("me", b"x")
+
+
+async def test_a_redis_that_was_started_anew_is_found_again(tmp_path: Path) -> None:
+    with serving(tmp_path / "socket") as address:
+        store = RedisSessions(address, CAPS)
+        name = await store.create("me", b"one")
+    with serving(tmp_path / "socket"):
+        with pytest.raises(NotFound):
+            await store.load(name, "me")
+        name = await store.create("me", b"two")
+    with serving(tmp_path / "socket"):
+        assert not await store.replace(name, "me", b"two", b"three")
+        await store.close()
+
+
+async def test_a_redis_that_does_not_answer_is_not_waited_for_long(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(tmp_path / "socket"))
+        deaf.listen(1)
+        async with in_redis(f"unix://{tmp_path}/socket") as store:
+            with pytest.raises(NotReady, match="does not answer"):
+                await store.load("0" * 32, "me")
 
 
 def nobody(_: Path) -> str:
