@@ -132,7 +132,7 @@ def _about(route: Route) -> Operation:
 def _request(about: Operation, name: str, model: str | None, signatures: Signatures) -> Mapping[str, Schema]:
     if name not in BODIES:
         content = _json(about.request) | {media_type: {} for media_type in about.request_types}
-        return {"requestBody": {"content": content}} if content else {}
+        return {"requestBody": {"required": about.body, "content": content}} if content else {}
     example = schemas.examples(signatures)[list(BODIES).index(name)]
     content = _json({"$ref": f"#/components/schemas/{model}.{name}.request"}, example)
     return {"requestBody": {"required": True, "content": content | {kind: {} for kind in about.media_types}}}

@@ -52,6 +52,7 @@ _ASRT_RECORDING: Final = record(
     {"samples": STRING | {"contentEncoding": "base64"}, "sample_rate": _NATURAL, "channels": _NATURAL}
     | {"byte_width": _NATURAL}
 )
+_AUDIO: Final = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/pcm", "application/octet-stream")
 _ASRT_CODES: Final[dict[str, Schema]] = {"status_code": {"type": "integer"}, "status_message": STRING}
 _ASRT_TEXT: Final = record({"result": STRING, **_ASRT_CODES})
 _ASRT_SYLLABLES: Final = record({"result": {"anyOf": [listing(STRING), STRING]}, **_ASRT_CODES})
@@ -65,8 +66,9 @@ class Operation:
     answer: Schema | None = None
     statuses: Sequence[int] = ()
     request: Schema | None = None
-    #: What a request's body may be instead of JSON.
+    #: What a request's body may be instead of JSON, and whether there must be one.
     request_types: Sequence[str] = ()
+    body: bool = False
     #: What a request's header must hold.
     headers: Sequence[tuple[str, Schema]] = ()
     #: What a refusal is, if not `{"error"}`.
@@ -111,13 +113,14 @@ OPERATIONS: Final = {
     "transcribe": Operation(
         "Text, syllables and times of recorded speech",
         _TRANSCRIPT,
-        request_types=["audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/pcm"],
+        request_types=_AUDIO,
+        body=True,
         description="A file, or PCM: 16 bits, little-endian, 16 kHz, one channel.",
     ),
     "stream_piece": Operation(
         "Text of speech that comes in pieces",
         record({"final": STRING, "partial": STRING, **_SOUNDS, "ended": BOOLEAN}),
-        request_types=["audio/pcm", "audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"],
+        request_types=_AUDIO,
         headers=[("Tfpod-Sequence", _NATURAL)],
         description="The header Tfpod-Sequence numbers the pieces. The first answer sets the cookie tfpod_session, "
         "which comes along with all others; the header `Tfpod-Session: new` begins another session in spite of one. "
@@ -125,9 +128,11 @@ OPERATIONS: Final = {
         "again is answered again. An empty piece ends the session.",
     ),
     "asrt_speech": Operation(
-        "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, error=_ASRT_TEXT
+        "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, body=True, error=_ASRT_TEXT
     ),
-    "asrt_all": Operation("ASRT: the text of a recording", _ASRT_TEXT, request=_ASRT_RECORDING, error=_ASRT_TEXT),
+    "asrt_all": Operation(
+        "ASRT: the text of a recording", _ASRT_TEXT, request=_ASRT_RECORDING, body=True, error=_ASRT_TEXT
+    ),
     "asrt_language": Operation(
         "ASRT: the text for syllables",
         _ASRT_TEXT,
