@@ -86,14 +86,15 @@ def scores(samples: tf.Tensor, lengths: tf.Tensor, weights: Weights) -> tuple[tf
     outputs = weights["Dense1/bias"].shape[0]
     blank = tf.one_hot([outputs - 1], outputs)
 
-    def add(row: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+    def add(row: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         heard = probabilities(spectrogram(samples[row], frames[row]), weights)[: counts[row]]
         silence = tf.repeat(blank, longest - counts[row], axis=0)
-        return row + 1, found.write(row, tf.concat([heard, silence], axis=0))
+        return row + 1, tf.concat([found, heard, silence], axis=0)
 
-    found = tf.TensorArray(tf.float32, rows, infer_shape=False, element_shape=[None, outputs])
-    _, found = tf.while_loop(lambda row, _: row < rows, add, (0, found), parallel_iterations=1)
-    return tf.reshape(found.concat(), tf.stack([rows, longest, outputs])), counts
+    before = (tf.constant(0), tf.zeros([0, outputs]))
+    invariants = (tf.TensorShape([]), tf.TensorShape([None, outputs]))
+    _, found = tf.while_loop(lambda row, _: row < rows, add, before, invariants, parallel_iterations=1)
+    return tf.reshape(found, tf.stack([rows, longest, outputs])), counts
 
 
 def spectrogram(samples: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:

@@ -46,9 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        folders = options.folders or [_random(Path(scratch, "SpeechModel251BN")), BUNDLED]
-        runners = [TensorFlowRunner(folder, 1) for folder in folders]
-        print(f"| audio | {' | '.join(map(str, folders))} |\n| --- |{' --- |' * len(folders)}")
+        folders = {str(folder): folder for folder in options.folders}
+        folders = folders or {"SpeechModel251BN": _random(Path(scratch)), "bundled": BUNDLED}
+        runners = [TensorFlowRunner(folder, 1) for folder in folders.values()]
+        print(f"| audio | {' | '.join(folders)} |\n| --- |{' --- |' * len(folders)}")
         for seconds in LENGTHS:
             times = [best(runner, seconds, options.runs) for runner in runners]
             print(f"| {seconds} s | {' | '.join(f'{1e3 * t:.1f} ms, {t / seconds:.4f}' for t in times)} |", flush=True)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import service.convert
 from models.asrt import convert, network, weights
 from models.speech.labels import SYLLABLES, TONES
+from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.speech.recogniser import Recogniser
 from service.types import Tensors
@@ -127,6 +129,19 @@ def test_the_model_answers_what_the_network_answers(tmp_path: Path, dictionary: 
     np.testing.assert_array_equal(found["frames"], frames)
     np.testing.assert_allclose(np.asarray(found["scores"], np.float32), expected, rtol=1e-3, atol=1e-5)
     assert b"keras" not in (target / "saved_model.pb").read_bytes().lower()
+
+
+def test_it_runs_on_litert_as_well(tmp_path: Path, dictionary: Path) -> None:
+    convert.convert(keras2.write(tmp_path / "w.h5", WEIGHTS), dictionary, tmp_path / "1")
+    runner = TensorFlowRunner(tmp_path / "1", tf.config.threading.get_intra_op_parallelism_threads())
+    (tmp_path / "model.tflite").write_bytes(service.convert.convert(tmp_path / "1", runner.signatures, "none", {}))
+    samples = np.random.default_rng(3).normal(0, 0.1, (2, 20_000)).astype(np.float32)
+    inputs = {"samples": samples, "lengths": np.array([20_000, 7000], np.int32)}
+    answer = LiteRtRunner(tmp_path / "model.tflite", 1).run("serving_default", inputs)
+    expected = runner.run("serving_default", inputs)
+    np.testing.assert_array_equal(answer["frames"], expected["frames"])
+    difference = np.subtract(answer["scores"], expected["scores"], dtype=np.float32)
+    assert np.abs(difference).max() < 1e-3
 
 
 @pytest.mark.anyio
