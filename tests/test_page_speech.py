@@ -224,8 +224,9 @@ def test_a_piece_that_does_not_arrive_is_sent_again_until_it_does(page: Browser)
     assert sizes[-1] == 0
 
 
-def test_without_a_session_the_recording_is_sent_as_a_whole(page: Browser) -> None:
-    answer_for(page, refusal(429, after=300))
+@pytest.mark.parametrize("answer", [refusal(501), refusal(429, after=300)], ids=["switched off", "too many"])
+def test_without_a_session_the_recording_is_sent_as_a_whole(page: Browser, answer: str) -> None:
+    answer_for(page, answer)
     say(page, f"{LENGTH} > 4.1")
     assert "There is no text while you speak" in page.evaluate(FAULT)
     assert "no way" in page.evaluate(FAULT)
