@@ -27,6 +27,8 @@ _UNKNOWN: Final = 40.0
 #: Of the words that fit the same syllables, so many are tried; of single syllables twice as many.
 _WORDS: Final = 6
 _PINYIN: Final = re.compile(r"([a-zêü]+)([0-5]?)")
+#: ü has the letter v; after n and l, some write just u before e.
+_UMLAUT: Final = re.compile(r"ü|(?<=^[nl])u(?=e$)")
 
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -102,7 +104,8 @@ class Language:
         found = _PINYIN.fullmatch(syllable.strip().lower())
         if not found:
             return _NO_SYLLABLE, 0
-        return self._bases.get(found[1].replace("ü", "v"), _NO_SYLLABLE), int(found[2] or 0)
+        base = _UMLAUT.sub("v", found[1])
+        return self._bases.get(base, _NO_SYLLABLE), int(found[2] or 0)
 
     def _candidates(self, spelled: Sequence[tuple[int, int]]) -> Iterator[_Candidate]:
         """Yield the words that fit somewhere, in the order of where they begin, the cheapest few of each place."""

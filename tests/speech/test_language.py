@@ -23,6 +23,7 @@ WORDS = [
     ("北", "bei3", 0.01),
     ("京", "jing1", 0.01),
     ("北京", "bei3 jing1", 0.01),
+    ("虐", "nve4", 0.01),
 ]
 #: 事 is what follows 好, however rare it is; and 妈 begins a sentence.
 PAIRS = [("好", "事", 3.0), ("", "妈", 2.0), ("吗", "", 3.0)]
@@ -56,6 +57,7 @@ def test_words_are_found_with_the_syllables_they_cover(language: Language) -> No
         ("ni2 hao3", "你好", "the tone that the word had before another changed it"),
         ("NI3 hao", "你好", "letters of any case, and no tone"),
         ("shi1", "是", "a tone that no word has"),
+        ("nve4 nüe4 nue4", "虐虐虐", "the letter ü however it is written"),
         ("hm5 hao3", "hm5好", "a syllable without a word is written as it is"),
         ("", "", "nothing"),
     ],
