@@ -27,7 +27,7 @@ _UNKNOWN: Final = 40.0
 #: Of the words that fit the same syllables, so many are tried; of single syllables twice as many.
 _WORDS: Final = 6
 _PINYIN: Final = re.compile(r"([a-zêü]+)([0-5]?)")
-#: ü has the letter v; after n and l, some write just u before e.
+#: v stands for ü; some write just u for it, in nue and lue.
 _UMLAUT: Final = re.compile(r"ü|(?<=^[nl])u(?=e$)")
 
 Integers = npt.NDArray[np.integer[Any]]
