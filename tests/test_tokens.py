@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import PermissionDenied
 from service.tokens import Tokens
-from tests.puppet import Clock
+from tests.clock import Clock
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from service.app import Pod
 from service.settings import Settings
 from service.tokens import Tokens
 from service.trail import Trail
-from tests.puppet import Clock
+from tests.clock import Clock
 from tests.serving import GET, serving
 from tests.test_routes import Doubler
 

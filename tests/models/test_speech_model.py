@@ -109,4 +109,4 @@ def test_it_runs_on_litert_as_well(tmp_path: Path) -> None:
     answer = LiteRtRunner(tmp_path / "model.tflite", 1).run("serving_default", inputs)
     expected, frames = scores(inputs["samples"], *inputs["lengths"])
     assert answer["frames"].tolist() == frames.tolist()
-    np.testing.assert_allclose(answer["scores"], expected, atol=1e-2)
+    np.testing.assert_allclose(np.asarray(answer["scores"], np.float32), expected, atol=1e-2)
