@@ -19,7 +19,7 @@ INTERVAL: Final = 0.5
 WINDOW: Final = 15.0
 STALE: Final = 3.0
 LONGEST_WAIT: Final = 30.0
-#: A level that so many readings in a row reached, 3 s, is no accident.
+#: Where so many readings in a row were, 3 s, is no accident.
 HELD: Final = 6
 
 log = logging.getLogger("tfpod.gpu")
@@ -59,15 +59,17 @@ class GpuReadings:
     def utilization(self) -> float | None:
         """Return the mean utilisation in percent of the last 15 s, None where there is no such reading.
 
-        The level that the last readings held counts in its place if it is higher. A utilisation ends at 100, so the
-        autoscaler climbs to its goal in steps, and a mean that is still rising would cost it one of them; a GPU that is
-        busy now and then seldom stays above its own mean so long.
+        It is bounded by the lowest and the highest of the last readings: a mean on its way from one level to another is
+        behind the times. A utilisation ends at 100, so the autoscaler climbs to its goal in steps, and would lose one
+        of them to a mean that climbs; what busy pods remember when new ones have taken their share would have it
+        overshoot. A GPU that is busy now and then seldom stays on one side of its own mean so long.
         """
         recent = self._recent()
         if not recent or recent[-1].utilization is None:
             return None
         shares = [reading.utilization for reading in recent if reading.utilization is not None]
-        return max(fmean(shares), min(shares[-HELD:]))
+        last = shares[-HELD:]
+        return min(max(fmean(shares), min(last)), max(last))
 
     def memory_used(self) -> int | None:
         """Return the bytes in use as last read, None where there is no such reading."""

@@ -206,7 +206,7 @@ def test_utilisation_is_the_mean_of_the_last_fifteen_seconds(readings: GpuReadin
     assert readings.utilization() == pytest.approx((0 + 50 + 30) / 3)
 
 
-def test_a_level_that_six_readings_held_counts_although_the_mean_still_rises(
+def test_a_level_that_six_readings_held_counts_although_the_mean_has_yet_to_reach_it(
     readings: GpuReadings, clock: Clock
 ) -> None:
     def record(*shares: float) -> None:
@@ -220,6 +220,10 @@ def test_a_level_that_six_readings_held_counts_although_the_mean_still_rises(
     assert readings.utilization() == 90
     record(0)
     assert readings.utilization() == pytest.approx(585 / 17)
+    record(10, 20, 10, 10)
+    assert readings.utilization() == pytest.approx(635 / 21)
+    record(10)
+    assert readings.utilization() == 20
 
 
 def test_memory_is_the_latest_reading(readings: GpuReadings, clock: Clock) -> None:
