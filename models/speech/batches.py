@@ -41,7 +41,7 @@ def pack(rows: Sequence[Floats], syllables: Sequence[Sequence[str]]) -> Batch:
 
 
 def epoch(utterances: Sequence[Utterance], pieces: Pieces | None, random: Random) -> Iterator[Batch]:
-    """Yield batches, disturbed, of every recording once; half are replaced by sentences of pieces, if there are any."""
+    """Yield batches, disturbed, of every recording once; two in three are replaced by sentences of `pieces`, if any."""
 
     def voice() -> Floats:
         return floats(utterances[int(random.integers(len(utterances)))])
@@ -50,8 +50,8 @@ def epoch(utterances: Sequence[Utterance], pieces: Pieces | None, random: Random
     for start in range(0, len(order), ROWS * _SORTED_TOGETHER):
         together = [utterances[number] for number in order[start : start + ROWS * _SORTED_TOGETHER]]
         if pieces:
-            half = len(together) // 2
-            together[:half] = [pieces.sentence(random.uniform(1, 2.5), random) for _ in range(half)]
+            count = 2 * len(together) // 3
+            together[:count] = [pieces.sentence(random.uniform(1, 2.5), random) for _ in range(count)]
         together.sort(key=lambda utterance: len(utterance.samples))
         batches = [together[first : first + ROWS] for first in range(0, len(together), ROWS)]
         for number in random.permutation(len(batches)):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from models.speech.labels import LABELS
+from models.speech.labels import FINALS, INITIALS, LABELS, TONES
 
 RATE: Final = 16000
 #: Samples from frame to frame; a frame looks at three times as many. `STRIDE` of these frames make one of the scores.
@@ -20,8 +20,8 @@ HOP, STRIDE = 160, 3
 BANDS: Final = 80
 #: Channels of the two convolutions, width of the residual blocks, of their inner layer, their reach and number.
 STEM, WIDTH, INNER, REACH, BLOCKS = (24, 40), 192, 576, 7, 7
-#: Behind this block (counted from 1) hangs a second output, for training alone.
-HALFWAY: Final = 4
+#: The second output is for training alone; it hangs behind this block (counted from 1).
+HEADS, HALFWAY = ("head", "halfway"), 4
 
 INPUTS: Final = [tf.TensorSpec([None, None], tf.float32, "samples"), tf.TensorSpec([None], tf.int32, "lengths")]
 
@@ -30,15 +30,16 @@ Floats = NDArray[np.float32]
 
 
 def initial_weights(seed: int) -> dict[str, Floats]:
-    """Return the weights by name, to begin with: He's rule, blocks that begin nearly as identity, zero biases."""
+    """Return the weights by name, to begin with: He's rule, blocks that begin nearly as identity, zeros elsewhere."""
     random = np.random.default_rng(seed)
     shapes: dict[str, tuple[int, ...]] = {
         "stem/first": (7, 5, 1, STEM[0]),
         "stem/second": (1, 3, *STEM),
         "stem/dense": (BANDS // 4 * STEM[1], WIDTH),
-        "head": (WIDTH, len(LABELS)),
-        "halfway": (WIDTH, len(LABELS)),
     }
+    for head in HEADS:
+        shapes[head] = (WIDTH, len(LABELS))
+        shapes[f"{head}/parts"] = (WIDTH, len(_parts()))
     for block in range(1, BLOCKS + 1):
         shapes[f"block{block}/depthwise"] = (1, REACH, WIDTH, 1)
         shapes[f"block{block}/up"] = (WIDTH, INNER)
@@ -46,9 +47,10 @@ def initial_weights(seed: int) -> dict[str, Floats]:
     weights = {}
     for name, shape in shapes.items():
         outputs = shape[-2] if name.endswith("depthwise") else shape[-1]
-        spread = np.sqrt(2 / (np.prod(shape) / outputs)) * (0.3 if name.endswith(("down", "head", "halfway")) else 1)
-        weights[name] = random.normal(0, spread, shape).astype(np.float32)
-        weights[f"{name}/bias"] = np.zeros(outputs, np.float32)
+        spread = np.sqrt(2 / (np.prod(shape) / outputs)) * (0.3 if name.endswith(("down", "parts")) else 1)
+        weights[name] = random.normal(0, 0 if name in HEADS else spread, shape).astype(np.float32)
+        if not name.endswith("parts"):
+            weights[f"{name}/bias"] = np.zeros(outputs, np.float32)
     return weights
 
 
@@ -112,8 +114,7 @@ def head_logits(mels: tf.Tensor, frames: tf.Tensor, weights: Weights, drop: floa
             y *= tf.floor(keep + tf.random.uniform([tf.shape(y)[0], 1, 1])) / keep
         x += y
         halfway = x if block == HALFWAY else halfway
-    heads = {"head": x, "halfway": halfway}
-    return [_dense(_normed(state), name, weights) for name, state in heads.items() if name in weights]
+    return [_head(_normed(s), name, weights) for name, s in zip(HEADS, (x, halfway), strict=True) if name in weights]
 
 
 def _inside(counts: tf.Tensor, total: tf.Tensor) -> tf.Tensor:
@@ -141,6 +142,15 @@ def _block(x: tf.Tensor, name: str, weights: Weights, drop: float) -> tf.Tensor:
     return _dense(tf.nn.dropout(x, drop) if drop else x, f"{name}/down", weights)
 
 
+def _head(x: tf.Tensor, name: str, weights: Weights) -> tf.Tensor:
+    """Return the labels' logits: those of the labels' parts, added up, so that a tone is one thing in all syllables.
+
+    What two parts have in common besides is added, too; training keeps it small.
+    """
+    whole = weights[name] + tf.matmul(weights[f"{name}/parts"], tf.constant(_parts()))
+    return _dense(x, name, {name: whole, f"{name}/bias": weights[f"{name}/bias"]})
+
+
 def _dense(x: tf.Tensor, name: str, weights: Weights) -> tf.Tensor:
     """Return a dense layer of every frame. All frames of all rows are one matrix: faster than one for each row."""
     flat = tf.reshape(x, [-1, x.shape[-1]])
@@ -151,6 +161,18 @@ def _dense(x: tf.Tensor, name: str, weights: Weights) -> tf.Tensor:
 def _normed(x: tf.Tensor) -> tf.Tensor:
     """Return every frame at unit power."""
     return x * tf.math.rsqrt(tf.reduce_mean(x * x, axis=-1, keepdims=True) + 1e-6)
+
+
+def _parts() -> Floats:
+    """Return which parts each label has, 0 or 1, [parts, labels]: an initial, or a final and a tone, or the blank."""
+    finals = np.kron(np.eye(len(FINALS)), np.ones(len(TONES)))
+    tones = np.kron(np.ones(len(FINALS)), np.eye(len(TONES)))
+    matrix = np.zeros((len(INITIALS) + len(FINALS) + len(TONES) + 1, len(LABELS)), np.float32)
+    toned = slice(len(INITIALS), len(LABELS) - 1)
+    matrix[: len(INITIALS), : len(INITIALS)] = np.eye(len(INITIALS))
+    matrix[len(INITIALS) : -1, toned] = np.concatenate([finals, tones])
+    matrix[-1, -1] = 1
+    return matrix
 
 
 def _fourier() -> tuple[Floats, Floats]:

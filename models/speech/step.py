@@ -11,8 +11,8 @@ from models.speech.checkpoint import Weights
 
 #: The learning rate at its highest, after so many steps; from there it falls to nothing along a cosine.
 RATE, WARMUP = 1.5e-3, 1000
-#: Weights shrink by this share of the learning rate in every step.
-DECAY: Final = 0.02
+#: Weights shrink by this share of the learning rate in every step, those of whole labels by the other.
+DECAY, WHOLE_DECAY = 0.02, 1.0
 DROP: Final = 0.05
 #: What the loss of the halfway output counts.
 HALFWAY: Final = 0.3
@@ -70,7 +70,7 @@ class Training:
             first, second = (moment.handle for moment in self._moments[name])
             tf.raw_ops.ResourceApplyAdam(var=weight.handle, m=first, v=second, grad=gradient, lr=rate, **settings)
             if not name.endswith("bias"):
-                weight.assign_sub(rate * DECAY * weight)
+                weight.assign_sub(rate * (WHOLE_DECAY if name in network.HEADS else DECAY) * weight)
             self._average[name].assign_sub((1 - keep) * (self._average[name] - weight))
 
 
@@ -84,7 +84,10 @@ def coloured(power: tf.Tensor) -> tf.Tensor:
 
 
 def masked(mels: tf.Tensor) -> tf.Tensor:
-    """Return the features with two stretches of bands and four of time blanked out in each row (SpecAugment, 2019)."""
+    """Return the features with two stretches of bands and four of time blanked out in each row (SpecAugment, 2019).
+
+    Those of time are shorter than syllables: what is left out should be guessed from sounds, not from words.
+    """
 
     def kept(size: tf.Tensor, stretches: int, longest: int) -> tf.Tensor:
         width = tf.random.uniform([tf.shape(mels)[0], stretches, 1], 0, longest)
@@ -92,7 +95,7 @@ def masked(mels: tf.Tensor) -> tf.Tensor:
         place = tf.cast(tf.range(size), tf.float32)
         return tf.reduce_all((place < start) | (place >= start + width), axis=1)
 
-    times, bands = kept(tf.shape(mels)[1], 4, 14), kept(tf.shape(mels)[2], 2, 16)
+    times, bands = kept(tf.shape(mels)[1], 4, 8), kept(tf.shape(mels)[2], 2, 16)
     return tf.where(times[:, :, None] & bands[:, None, :], mels, 0.0)
 
 

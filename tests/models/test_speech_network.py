@@ -26,6 +26,15 @@ def test_it_has_at_most_two_million_weights() -> None:
     assert sum(value.size for name, value in WEIGHTS.items() if not name.startswith("halfway")) <= 2_000_000
 
 
+def test_labels_share_parts_exactly_where_they_sound_alike() -> None:
+    shared = network._parts().T @ network._parts()
+    for one, other, expected in [
+        *(("zh", "zh", 1), ("zh", "ch", 0), ("m", "m2", 0), ("ang4", "ang4", 2)),
+        *(("ang4", "ang3", 1), ("ang4", "i4", 1), ("ang4", "i3", 0), ("_", "_", 1), ("_", "a1", 0)),
+    ]:
+        assert shared[LABELS.index(one), LABELS.index(other)] == expected
+
+
 def test_a_tone_is_loudest_in_its_band() -> None:
     edges = 700 * (10 ** (np.linspace(2595 * np.log10(1 + 60 / 700), 2595 * np.log10(1 + 8000 / 700), 82) / 2595) - 1)
     for band in (5, 20, 40, 60, 79):
