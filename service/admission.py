@@ -127,8 +127,9 @@ class Admission:
             if place.inference is None:
                 await self._app(scope, receive, answer)
             else:
-                scope.setdefault("state", {})["arrived"] = functools.partial(self._metrics.arrived, place.inference)
-                if not place.is_open:
+                if place.is_open:
+                    scope.setdefault("state", {})["arrived"] = functools.partial(self._metrics.arrived, place.inference)
+                else:
                     self._metrics.arrived(place.inference)
                 lane = self._strangers if place.is_open else self._known
                 body = self._body(scope, place, headers, lane.room)

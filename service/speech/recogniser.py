@@ -107,9 +107,13 @@ class Recogniser:
 
     def read(self, heard: Heard) -> Transcript:
         """Return what was said."""
-        spelled = greedy(heard.scores, self._labels)
-        sounds = [Sound(s.name, float(heard.seconds[s.begin]), float(heard.seconds[s.end])) for s in spelled]
+        sounds = self.syllables(heard)
         return Transcript(sounds, self._words(sounds))
+
+    def syllables(self, heard: Heard) -> list[Sound]:
+        """Return the syllables alone, which is less work."""
+        spelled = greedy(heard.scores, self._labels)
+        return [Sound(s.name, float(heard.seconds[s.begin]), float(heard.seconds[s.end])) for s in spelled]
 
     def write(self, syllables: Sequence[str]) -> str:
         """Return the text for syllables such as `ni3`. Raises InvalidRequest for what is none."""

@@ -89,7 +89,7 @@ def add(recogniser: Recogniser, state: State, samples: Samples, heard: Heard, en
     When the speech has ended, all of it is final.
     """
     fresh = heard.between(state.heard / RATE, np.inf)
-    stop = len(samples) if ended else pause(samples, recogniser.read(fresh).syllables, state.heard)
+    stop = len(samples) if ended else pause(samples, recogniser.syllables(fresh), state.heard)
     parts = [recogniser.read(part) for part in (fresh.between(0, stop / RATE), fresh.between(stop / RATE, np.inf))]
     words = _since(state.before / RATE, [word for part in parts for word in part.words])
     syllables = _since(state.before / RATE, [syllable for part in parts for syllable in part.syllables])
