@@ -5,8 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.app import Pod
 from service.connections import Patience
 from service.drain import Drain, DrainingServer
 from service.server import listen
@@ -77,6 +79,19 @@ async def serving(app: ASGIApp, patience: Patience = PATIENT, drain: Drain | Non
         server.stop()
         server.server_state.abort()
         await pod.task
+
+
+@contextlib.asynccontextmanager
+async def both(pod: Pod) -> AsyncIterator[tuple[Serving, httpx.AsyncClient, httpx.AsyncClient]]:
+    """Serve both applications of a pod; yield the API's server, and a client of the API and one of the other."""
+    patience = Patience(header=5.0, keep_alive=60.0, connections=1000)
+    async with (
+        serving(pod.api, patience) as api,
+        serving(pod.admin, patience) as admin,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=20) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=20) as probe,
+    ):
+        yield api, client, probe
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

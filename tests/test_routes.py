@@ -18,10 +18,9 @@ import pytest
 
 from service import handlers
 from service.app import Pod
-from service.connections import Patience
 from service.settings import Settings
 from service.types import ELEMENT_TYPES, Runner, Signature, Tensors, TensorSpec
-from tests.serving import Client, Serving, serving
+from tests.serving import Client, Serving, both
 
 pytestmark = pytest.mark.anyio
 
@@ -79,13 +78,7 @@ async def running(tmp_path: Path, load: Any = None, **settings: Any) -> AsyncIte
     model = Doubler()
     outcomes: list[BaseException | None] = []
     pod = Pod(Settings(models=f"m={tmp_path}", **settings), "9.9.9", outcomes.append, load or (lambda _: model))
-    patience = Patience(header=5.0, keep_alive=60.0, connections=1000)
-    async with (
-        serving(pod.api, patience) as api,
-        serving(pod.admin, patience) as admin,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=20) as client,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=20) as probe,
-    ):
+    async with both(pod) as (api, client, probe):
         if load is None:
             while (await probe.get("/readyz")).status_code != 200:
                 await asyncio.sleep(0.001)

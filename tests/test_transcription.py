@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 
 from service.app import Pod
-from service.connections import Patience
 from service.errors import NotReady, Overloaded
 from service.settings import Settings
 from service.speech.audio import RATE, Samples
 from service.types import Runner, Tensors
-from tests.serving import serving
+from tests.serving import both
 from tests.speech.spoken import HELLO, SILENCE, Reader, describe, file, pcm, said
 
 pytestmark = pytest.mark.anyio
@@ -62,13 +61,7 @@ async def speaking(tmp_path: Path, runner: Runner | None = None, **settings: Any
         (tmp_path / "model/1/saved_model.pb").touch()
     made = runner or Reader()
     pod = Pod(Settings(models=f"m={tmp_path}/model", **settings), "9.9.9", lambda _: None, lambda _: made)
-    patience = Patience(header=5.0, keep_alive=60.0, connections=1000)
-    async with (
-        serving(pod.api, patience) as api,
-        serving(pod.admin, patience) as admin,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", timeout=20) as client,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{admin.port}", timeout=20) as probe,
-    ):
+    async with both(pod) as (_, client, probe):
         while (await probe.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.001)
         yield Speaking(pod, client, probe)
