@@ -22,12 +22,12 @@ import uvloop
 from service import logs
 from service.app import Pod
 from service.check import check
-from service.connections import Patience
-from service.drain import Drain, DrainingServer
-from service.server import listen
+from service.door.tokens import Tokens
+from service.door.trail import Tracer
+from service.net.connections import Patience
+from service.net.drain import Drain, DrainingServer
+from service.net.server import listen
 from service.settings import Settings, SettingsError, read
-from service.tokens import Tokens
-from service.trail import Tracer
 
 _PREFIX: Final = "TFPOD_"
 _CHECK: Final = "check"
@@ -140,7 +140,7 @@ def _tracing(settings: Settings) -> Tracer | None:
     if not settings.tracing:
         return None
     try:
-        from service.tracing import Tracing  # noqa: PLC0415 - the packages are an option, and take their time
+        from service.door.tracing import Tracing  # noqa: PLC0415 - the packages are an option, and take their time
 
         return Tracing(version())
     except ImportError as error:

@@ -12,18 +12,18 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
 from service import cpus, routes
-from service.admission import Admission, Limits
-from service.batcher import Batching
+from service.batching.form import Batching
+from service.door.admission import Admission, Limits
+from service.door.tokens import Tokens
+from service.door.trail import Tracer, Trail
 from service.gpu import GpuReadings
 from service.metrics import Metrics
-from service.models import Load, ModelError, Models
+from service.models.models import Load, ModelError, Models
 from service.probes import Health, admin
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.sessions import EVERYBODY, Caps, MemorySessions, RedisSessions, Sessions, owner_of
 from service.settings import Settings
-from service.tokens import Tokens
-from service.trail import Tracer, Trail
 from service.types import Runner
 
 #: A batch that takes this many times a request's time is taken for a model that hangs.

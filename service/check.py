@@ -8,10 +8,10 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from service import app
+from service.door.tokens import Tokens
 from service.metrics import Metrics
-from service.models import Model, ModelError
+from service.models.models import Model, ModelError
 from service.settings import Settings
-from service.tokens import Tokens
 from service.types import TensorSpec
 
 

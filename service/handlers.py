@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.bodies import Body, Room
 from service.codecs import http, oipmodels, tfmodels
+from service.door.bodies import Body, Room
 from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError
-from service.models import Model, Models
+from service.models.models import Model, Models
 
 #: The body of a request that asks for no inference may have so many bytes, and take so long to come.
 _LONGEST: Final = 4 << 10

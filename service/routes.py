@@ -12,14 +12,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from service import handlers, pages, transcription
-from service.bodies import aside
+from service import handlers, transcription
 from service.codecs import asrt, http, oip, tfserving
-from service.compression import packed, preferred
+from service.door.bodies import aside
+from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
-from service.openapi import Documents
 from service.stages import note
 from service.types import Call, Reply, Signatures
+from service.web import pages
+from service.web.openapi import Documents
 
 T = TypeVar("T")
 

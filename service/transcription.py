@@ -10,10 +10,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from service.bodies import aside
 from service.codecs import asrt, http
+from service.door.bodies import aside
 from service.errors import InvalidRequest, NotFound, NotSupported
-from service.models import Models
+from service.models.models import Models
 from service.sessions import Sessions
 from service.speech import stream
 from service.speech.audio import RATE, Samples, from_file, from_pcm

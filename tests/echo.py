@@ -9,9 +9,9 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from service.batcher import Batching
+from service.batching.form import Batching
 from service.metrics import Metrics
-from service.models import Load, Models
+from service.models.models import Load, Models
 from service.types import ELEMENT_TYPES, Signature, Signatures, Tensors, TensorSpec
 
 FLOAT, STRING = ELEMENT_TYPES[0], ELEMENT_TYPES[-1]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry
 
-from service.batcher import Batcher, Batching
+from service.batching.batcher import Batcher
+from service.batching.form import Batching
 from service.metrics import Metrics
 from service.types import ELEMENT_TYPES, Call, Signature, Tensors, TensorSpec
 from tests.clock import Clock

@@ -9,9 +9,9 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.app import Pod
-from service.connections import Patience
-from service.drain import Drain, DrainingServer
-from service.server import listen
+from service.net.connections import Patience
+from service.net.drain import Drain, DrainingServer
+from service.net.server import listen
 
 PATIENT = Patience(header=20.0, keep_alive=60.0, connections=100)
 POST = b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 4\r\n\r\nbody"

@@ -18,7 +18,7 @@ from service.adapter.door import Door
 from service.adapter.kube import Kube
 from service.adapter.scrape import Scraper
 from service.adapter.settings import Settings
-from service.server import Server, listen
+from service.net.server import Server, listen
 from service.settings import SettingsError, read
 
 logger = logging.getLogger("tfpod.adapter")

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from service.adapter.auth import Auth
 from service.adapter.protocol import Protocol
-from service.server import Server
+from service.net.server import Server
 
 #: How long a connection may last that doesn't show the front proxy's certificate, and how many of them may.
 STRANGER_SECONDS: Final = 5.0

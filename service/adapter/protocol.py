@@ -6,7 +6,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.adapter.auth import Certificate
-from service.server import Server
+from service.net.server import Server
 
 #: A request's head and body.
 MAX_REQUEST: Final = 64 << 10

@@ -16,7 +16,7 @@ from service.adapter.auth import Auth
 from service.adapter.door import Door
 from service.adapter.kube import Kube
 from service.adapter.scrape import Scraper
-from service.server import listen
+from service.net.server import listen
 from tests.adapter.cluster import Cluster
 from tests.adapter.standins import TOKEN, ApiServer, Authority, until
 

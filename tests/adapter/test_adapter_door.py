@@ -10,7 +10,7 @@ import pytest
 from service.adapter import door as door_module
 from service.adapter.door import Door
 from service.adapter.protocol import MAX_REQUEST
-from service.server import listen
+from service.net.server import listen
 from tests.adapter.cluster import ALICE, Cluster, values
 from tests.adapter.standins import Authority, PodServer, client_context, page, until
 

@@ -1,0 +1,230 @@
+"""Forms batches of the calls that wait, has them computed one at a time, and hands each caller its rows.
+
+The batcher lives on the event loop; the model computes in a thread. The batcher goes when the thread is free: under
+load batches grow by themselves, and a lonely call waits for nobody.
+"""
+
+import asyncio
+import itertools
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Final
+
+from service.batching.expiry import Expiry
+from service.batching.form import Batching, Form
+from service.batching.line import HEAD_START, Line
+from service.batching.pace import Pace
+from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
+from service.errors import NotReady, Overloaded, TooLarge
+from service.metrics import ModelMetrics
+from service.stages import note
+from service.types import Call, Runner, Tensors
+
+_STUCK: Final = Failure(NotReady, "the model does not answer")
+
+_log = logging.getLogger("tfpod.batcher")
+
+
+class Batcher:
+    """One model's queue. Use it from one event loop; `clock` counts seconds, as deadlines and the loop's clock do."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        metrics: ModelMetrics,
+        batching: Batching,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics, self._batching, self._clock = metrics, batching, clock
+        self._loop = asyncio.get_running_loop()
+        self._forms = {name: Form(signature, batching) for name, signature in runner.signatures.items()}
+        self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
+        self._pace = Pace(batching.max_rows)
+        self._expiry = Expiry(lambda: [*self._line, *self._running], clock)
+        self._numbers = itertools.count()
+        self._running: Sequence[Part] = ()
+        self._running_since = 0.0
+        self._starting = self._stuck = False
+        #: While the model is free: when a batch waits for company no more. While it computes: when it is stuck.
+        self._timer: asyncio.TimerHandle | None = None
+        #: Of large calls, what has not lined up yet.
+        self._later_rows = self._later_bytes = 0
+        self._worker = Worker(runner, self._deliver, clock, batching.sizes)
+
+    async def submit(self, call: Call, deadline: float) -> Tensors:
+        """Return the outputs for `call`, of one row at least; one that is larger than a batch is computed in pieces.
+
+        Never waits for room: raises Overloaded if the queue is full or too slow, TooLarge if the call would not even
+        fit an empty one, NotReady while the model does not answer. Raises DeadlineExceeded if the clock passes
+        `deadline` first, ModelFailed if the model fails and whatever PodError its runner raises. Cancelling the caller
+        withdraws what has not begun to be computed.
+        """
+        form = self._forms[call.signature]
+        rows, size = form.measure(call.inputs)
+        self._admit(rows, size, call.priority, deadline)
+        step = self._batching.step(rows, size) if form.shares else rows
+        if step == rows:
+            return await self._compute(call, call.inputs, rows, size, deadline)
+        return await self._compute_pieces(call, rows, size, step, deadline)
+
+    @property
+    def queue_rows(self) -> int:
+        """Rows that wait."""
+        return self._line.rows + self._later_rows
+
+    @property
+    def queue_bytes(self) -> int:
+        """Bytes of the inputs that wait."""
+        return self._line.size + self._later_bytes
+
+    @property
+    def most_rows(self) -> int:
+        """The rows that one call may have."""
+        return self._batching.max_queue_rows
+
+    @property
+    def running_for(self) -> float:
+        """Seconds since the batch under way was begun, 0 if there is none."""
+        return self._clock() - self._running_since if self._running else 0.0
+
+    def busy_percent(self) -> float:
+        """Share of the last 15 s in which the model computed."""
+        return self._metrics.busy_percent(self.running_for)
+
+    def close(self) -> None:
+        """Let the thread end after the batch under way, if there is one; nobody may wait for another."""
+        self._worker.close()
+        self._expiry.close()
+
+    def _admit(self, rows: int, size: int, priority: int, deadline: float) -> None:
+        """Raise what keeps so many rows from waiting; those with priority find room for one more batch."""
+        limits, now = self._batching, self._clock()
+        if rows > limits.max_queue_rows:
+            raise TooLarge(f"{rows} rows in one request; at most {limits.max_queue_rows} are taken")
+        if size > limits.max_queue_bytes:
+            raise TooLarge(f"{size} bytes of tensors in one request; at most {limits.max_queue_bytes} are taken")
+        if deadline <= now:
+            raise LATE.kind(LATE.text)
+        if self._stuck:
+            raise _STUCK.kind(_STUCK.text)
+        if self.queue_rows + rows > limits.max_queue_rows + priority * limits.max_rows:
+            raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
+        if self.queue_bytes + size > limits.max_queue_bytes + priority * limits.max_bytes:
+            raise Overloaded(f"the model's queue is full: {self.queue_bytes} bytes wait")
+        if batches := self._line.batches(priority):
+            wait, overloaded = self._pace.wait(batches, self.running_for), self._pace.overloaded(now)
+            if wait > min(deadline - now, limits.overload_wait if overloaded else math.inf):
+                if overloaded:
+                    self._pace.refused(now)
+                raise Overloaded(f"the model's queue is full: the wait would be {wait:.1f} s", math.ceil(wait))
+
+    async def _compute_pieces(self, call: Call, rows: int, size: int, step: int, deadline: float) -> Tensors:
+        """Compute a large call; a piece lines up when the one before it is done, so others have turns in between."""
+        answers: list[Tensors] = []
+        self._later_rows += rows
+        self._later_bytes += size
+        try:
+            for start in range(0, rows, step):
+                inputs = {name: array[start : start + step] for name, array in call.inputs.items()}
+                some, bytes_ = self._forms[call.signature].measure(inputs)
+                rows, size = rows - some, size - bytes_
+                self._later_rows -= some
+                self._later_bytes -= bytes_
+                answers.append(await self._compute(call, inputs, some, bytes_, deadline))
+        finally:
+            self._later_rows -= rows
+            self._later_bytes -= size
+        return {name: concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    async def _compute(self, call: Call, inputs: Tensors, rows: int, size: int, deadline: float) -> Tensors:
+        """Line up as one part, and return its outputs."""
+        number, since = next(self._numbers), self._clock()
+        part = Part(
+            key=self._forms[call.signature].key(call, number),
+            order=(since - HEAD_START * call.priority, number),
+            signature=call.signature,
+            inputs=inputs,
+            rows=rows,
+            size=size,
+            priority=call.priority,
+            since=since,
+            deadline=deadline,
+            answer=self._loop.create_future(),
+        )
+        self._line.add(part)
+        self._expiry.watch(part)
+        self._start_soon()
+        try:
+            result = await part.answer
+        finally:
+            self._line.remove(part)
+            _note(part)
+        if isinstance(result, Failure):
+            raise result.kind(result.text)
+        return result
+
+    def _start_soon(self) -> None:
+        """Begin a batch in two turns of the loop: callers just answered send their next request meanwhile."""
+        if not (self._starting or self._running) and self._line:
+            self._starting = True
+            self._loop.call_soon(self._loop.call_soon, self._start)
+
+    def _start(self) -> None:
+        self._starting = False
+        if not self._running:
+            self._begin(self._clock())
+
+    def _begin(self, now: float) -> None:
+        """Begin the next batch, or come back when one has waited for company long enough."""
+        batch = self._running = self._line.take(now)
+        if batch:
+            self._running_since, rows = now, sum([part.rows for part in batch])
+            for part in batch:
+                part.begun, part.batch_rows = now, rows
+                self._metrics.queue_seconds.observe(now - part.since)
+            self._set_timer(now + self._batching.stuck_after, self._give_up)
+            self._worker.compute(batch)
+        elif self._line:
+            due = self._line.due()
+            # The loop's timers may be early by a fraction of a millisecond.
+            self._set_timer(due, lambda: self._begin(max(due, self._clock())))
+
+    def _set_timer(self, at: float, act: Callable[[], None]) -> None:
+        if self._timer:
+            self._timer.cancel()
+        # In no request's context: what is logged then is not about whoever was served when the timer was set.
+        self._timer = self._loop.call_at(at, act, context=Context())
+
+    def _give_up(self) -> None:
+        """Refuse calls from now on, and those that wait: nobody knows when the batch under way ends, if ever."""
+        self._stuck = True
+        part = self._running[0]
+        _log.error("the model does not answer", extra={"signature": part.signature, "rows": part.batch_rows})
+        for waiting in self._line:
+            waiting.settle(_STUCK)
+
+    def _deliver(self, batch: Sequence[Part], results: Sequence[Result], runs: Sequence[Run]) -> None:
+        """Hand out the results; callers who left are passed over."""
+        now = self._clock()
+        for run in runs:
+            self._metrics.computed(run.rows, run.seconds, run.padding, failed=run.failed)
+        self._pace.computed(batch[0].batch_rows, sum([run.seconds for run in runs]), self._line.rows, now)
+        if self._stuck:
+            _log.warning("the model answers again", extra={"seconds": round(self.running_for, 3)})
+        self._running, self._stuck = (), False
+        if self._timer:
+            self._timer.cancel()
+        for part, result in zip(batch, results, strict=True):
+            part.ended = now
+            part.settle(result)
+        self._start_soon()
+
+
+def _note(part: Part) -> None:
+    """Tell how long the part waited and was computed, as far as it got."""
+    note("queue", part.since, part.begun)
+    if part.begun is not None:
+        note("model", part.begun, part.ended, {"batch_rows": part.batch_rows})

@@ -1,0 +1,250 @@
+"""The door: who may in, how much, how many at once and for how long. Pure ASGI around the app.
+
+Everything that can be decided from the head of a request is decided before its body is read: a refusal costs no memory.
+An inference request keeps its place, and its deadline runs, until its answer has been sent.
+"""
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.door.bodies import Body, CallerGone, Room
+from service.door.compression import coding_of
+from service.errors import (
+    DeadlineExceeded,
+    IncompleteRequest,
+    ModelFailed,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    PodError,
+    TooLarge,
+    Unauthenticated,
+)
+from service.metrics import OTHER, Metrics
+
+#: What Envoy will wait for an answer, in milliseconds: no use in computing longer.
+EXPECTED_TIMEOUT: Final = b"x-envoy-expected-rq-timeout-ms"
+#: How much of a body with binary tensors is JSON (codecs/oip.py).
+JSON_LENGTH: Final = b"inference-header-content-length"
+
+#: Those who bring their token in the body have one of so many places, a body of so many bytes, and room for four.
+_STRANGERS: Final = 16
+_STRANGERS_BODY: Final = 4 << 20
+
+Headers = dict[bytes, bytes]
+
+_log = logging.getLogger("tfpod.admission")
+_REASONS: Final[dict[type[PodError], str]] = {
+    Unauthenticated: "unauthenticated",
+    PermissionDenied: "permission_denied",
+    TooLarge: "too_large",
+    IncompleteRequest: "incomplete",
+    Overloaded: "overloaded",
+    NotReady: "not_ready",
+    DeadlineExceeded: "deadline",
+}
+
+
+class Place(Protocol):
+    """What the route table says of a request."""
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether no token is needed; of inference, that the handler looks for one in the body."""
+        ...
+
+    @property
+    def inference(self) -> str | None:
+        """Return the name of the route if it asks for inference."""
+        ...
+
+    @property
+    def binary(self) -> bool:
+        """Tell whether there may be binary tensors in the body."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an inference request may have: bytes of body, alone and with its neighbours in flight, seconds."""
+
+    #: Of JSON, which takes many times the room once it is read; and of a body with binary tensors, which do not.
+    body_bytes: int
+    binary_bytes: int
+    inflight_bytes: int
+    inflight: int
+    seconds: float
+
+
+class Admission:
+    """ASGI middleware.
+
+    `find` looks the request up in the route table, and leaves in its scope what the app needs of that; `authorize`
+    raises for an Authorization header that lets nobody in; `respond` makes the answer to an error, in the form of the
+    protocol that the path is of.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        authorize: Callable[[bytes], None],
+        find: Callable[[Scope], Place],
+        respond: Callable[[Scope, PodError], ASGIApp],
+    ) -> None:
+        self._app, self._limits, self._metrics = app, limits, metrics
+        self._authorize, self._find, self._respond = authorize, find, respond
+        self._known = _Lane(limits.inflight, limits.inflight_bytes)
+        self._strangers = _Lane(max(1, limits.inflight // _STRANGERS), 4 * _STRANGERS_BODY)
+        metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
+
+    @property
+    def inflight(self) -> int:
+        """Inference requests that have a place."""
+        return self._known.taken + self._strangers.taken
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request in, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = time.monotonic()
+        headers: Headers = dict(scope["headers"])
+        place = self._find(scope)
+        answer = _Answer(send, closes=b"expect" in headers)
+        try:
+            if not place.is_open:
+                self._authorize(headers.get(b"authorization", b""))
+            if place.inference is None:
+                await self._app(scope, receive, answer)
+            else:
+                if place.is_open:
+                    scope.setdefault("state", {})["arrived"] = functools.partial(self._metrics.arrived, place.inference)
+                else:
+                    self._metrics.arrived(place.inference)
+                lane = self._strangers if place.is_open else self._known
+                body = self._body(scope, place, headers, lane.room)
+                with lane, body:
+                    await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
+        except CallerGone:
+            answer.status = 499
+            self._metrics.rejected("client_gone")
+        except PodError as error:
+            if type(error) in _REASONS:
+                self._metrics.rejected(_REASONS[type(error)])
+            if isinstance(error, ModelFailed):  # the model's thread has told why, but not for whom
+                _log.warning("a request failed with the model", extra={"reason": str(error)})
+            await self._refuse(scope, receive, answer, error)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("unexpected error", extra={"path": scope["path"]})
+            await self._refuse(scope, receive, answer, PodError("internal error"))
+        finally:
+            self._metrics.answered(place.inference or OTHER, answer.status, time.monotonic() - begun)
+
+    def _body(self, scope: Scope, place: Place, headers: Headers, room: Room) -> Body:
+        """Return the body to come, as the head tells of it. Raises TooLarge, UnsupportedMedia."""
+        codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
+        length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
+        tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
+        longest = self._limits.binary_bytes if tensors else self._limits.body_bytes
+        return Body(
+            room,
+            longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
+            declared=int(length) if length.isdigit() else 0,
+            coding=coding_of(codings),
+        )
+
+    def _seconds(self, headers: Headers) -> float:
+        """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
+        expected = headers.get(EXPECTED_TIMEOUT, b"")
+        milliseconds = int(expected[:9]) if expected.isdigit() else 0
+        return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
+
+    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", body: Body, deadline: float) -> None:
+        """See to a request that has its place, as long as its deadline and its caller last."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                answer.closes = False
+                content = await body.read(receive)
+                scope.setdefault("state", {}).update(deadline=deadline, take=body.take)
+                await self._run(scope, content, receive, answer)
+        except TimeoutError:
+            if not body.complete:
+                raise IncompleteRequest("the body did not arrive in time") from None
+            raise DeadlineExceeded("the request's time was over before it was answered") from None
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
+        """Run the app on a body that was read, and stop it when the caller goes away."""
+        task = asyncio.current_task()
+        gone = asyncio.ensure_future(receive())
+        messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+        left = False
+
+        def stop(_: object) -> None:
+            nonlocal left
+            if task and not gone.cancelled() and not answer.complete:
+                left = task.cancel()
+
+        async def replay() -> Message:
+            return next(messages, {}) or await asyncio.shield(gone)
+
+        gone.add_done_callback(stop)
+        try:
+            await self._app(scope, replay, answer)
+        except asyncio.CancelledError:
+            if not (left and task):
+                raise
+            task.uncancel()
+            raise CallerGone from None
+        finally:
+            gone.cancel()
+
+    async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: PodError) -> None:
+        """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
+        if not answer.started:
+            await self._respond(scope, error)(scope, receive, answer)
+
+
+class _Lane:
+    """Places in flight; a context takes one, and raises Overloaded if there is none."""
+
+    def __init__(self, places: int, size: int) -> None:
+        self._places, self.taken, self.room = places, 0, Room(size)
+
+    def __enter__(self) -> None:
+        if self.taken >= self._places:
+            raise Overloaded(f"{self.taken} requests are in flight, as many as this pod takes")
+        self.taken += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.taken -= 1
+
+
+class _Answer:
+    """The ASGI `send` of one request, which remembers how far the answer has got.
+
+    While it `closes`, the answer ends the connection: a client that waits for `100 Continue` and is refused instead may
+    or may not send its body, so nobody can tell where its next request begins (RFC 9110, section 10.1.1).
+    """
+
+    def __init__(self, send: Send, *, closes: bool) -> None:
+        self._send, self.closes = send, closes
+        self.status = 500
+        self.started = self.complete = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self.started = message["status"], True
+            if self.closes:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        await self._send(message)
+        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)

@@ -1,0 +1,96 @@
+"""The body of a request on its way into memory: no longer than it may be, packed or not, with room for all of it."""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from starlette.types import Receive
+
+from service.door import compression
+from service.errors import Overloaded, TooLarge
+
+T = TypeVar("T")
+
+#: Work on more bytes than this is done in a thread, between whose steps the loop goes on.
+_LARGE: Final = 64 << 10
+
+
+class CallerGone(Exception):
+    """The connection was closed by the other side."""
+
+
+class Room:
+    """The bytes that all bodies in flight may have together."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.taken = size, 0
+
+    def take(self, size: int) -> None:
+        """Take so many bytes. Raises Overloaded."""
+        if self.taken + size > self.size:
+            raise Overloaded(f"the bodies in flight fill the {self.size} bytes there are for them")
+        self.taken += size
+
+
+class Body:
+    """One request's body, which keeps its room until the context ends: as long as the request is in flight."""
+
+    def __init__(self, room: Room, *, longest: int, declared: int, coding: str | None) -> None:
+        """Raise TooLarge if it is declared to be longer than `longest`; `coding` as compression.py has it."""
+        self._room, self._longest, self._declared, self._coding = room, longest, declared, coding
+        self._taken = 0
+        self.complete = False
+        self._check(declared)
+
+    def __enter__(self) -> Self:
+        """Take room for what is declared. Raises Overloaded."""
+        self.take(self._declared)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Give all room back."""
+        self._room.taken -= self._taken
+
+    async def read(self, receive: Receive) -> bytes:
+        """Return the body; without a declared length it takes room as it comes.
+
+        Raises TooLarge as soon as it is too long, Overloaded if there is no room, CallerGone, and what unpacking does.
+        """
+        chunks, size = [], 0
+        while not self.complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise CallerGone
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            self._check(size)
+            self.take(max(0, size - self._taken))
+            self.complete = not message.get("more_body", False)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return await self._unpacked(body, self._coding) if self._coding else body
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes more, as for what is made of the body. Raises Overloaded."""
+        self._room.take(size)
+        self._taken += size
+
+    async def _unpacked(self, body: bytes, coding: str) -> bytes:
+        """Unpack no more than the body may be long; the first piece, which may well be all, at once."""
+        chunks, size = [], 0
+        pieces = compression.unpacked(body, coding)
+        while piece := await aside(2 * size, next, pieces, b""):
+            chunks.append(piece)
+            size += len(piece)
+            self._check(size)
+            self.take(len(piece))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _check(self, size: int) -> None:
+        if size > self._longest:
+            raise TooLarge(f"the body is longer than {self._longest} bytes")
+
+
+async def aside(size: int, work: Callable[..., T], *args: Any) -> T:
+    """Do the work at once, or in a thread if `size` bytes are much."""
+    return await asyncio.to_thread(work, *args) if size > _LARGE else work(*args)

@@ -1,0 +1,54 @@
+"""service/models/warmup.py: what a model is run on before anybody waits for it."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.batching.form import Batching
+from service.models.warmup import warm
+from service.types import Signature, Tensors, TensorSpec
+from tests.echo import FLOAT, STRING, Echo, models, saved
+
+PATH = Path("nowhere")
+
+
+def test_every_signature_is_run_on_zeros_in_every_size() -> None:
+    runs: list[tuple[str, dict[str, tuple[tuple[int, ...], Any]]]] = []
+
+    def note(signature: str, inputs: Tensors) -> None:
+        runs.append((signature, {name: (array.shape, set(array.ravel().tolist())) for name, array in inputs.items()}))
+
+    batch = {"x": TensorSpec(FLOAT, (None, None, 2)), "text": TensorSpec(STRING, (None,))}
+    fixed = {"x": TensorSpec(FLOAT, None), "y": TensorSpec(FLOAT, (2,))}
+    warm(Echo(PATH, {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}, note), (1, 4))
+    assert runs == [
+        ("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})}),
+        ("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})}),
+        ("fixed", {"x": ((), {0.0}), "y": ((2,), {0.0})}),
+    ]
+
+
+def test_a_model_that_cannot_take_zeros_is_told_of_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("zeros\nmake no sense")
+
+    warm(Echo(PATH, before=refuse), (1, 4))
+    warnings = [vars(record) for record in caplog.records if record.levelno == logging.WARNING]
+    assert [(w["message"], w["signature"], w["rows"], w["reason"]) for w in warnings] == [
+        ("warm-up failed", "serving_default", rows, "ValueError: zeros make no sense") for rows in (1, 4)
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_model_is_warmed_before_it_is_served_by_one_row_and_a_full_batch(tmp_path: Path) -> None:
+    rows: list[int] = []
+
+    def note(_: str, inputs: Tensors) -> None:
+        assert not made.ready
+        rows.append(len(inputs["x"]))
+
+    with models(lambda path: Echo(path, before=note), m=saved(tmp_path, "1")) as made:
+        await made.load()
+    assert rows == [1, Batching(4, 16).max_rows]
