@@ -40,7 +40,7 @@ picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes
 	$(BIN)/python -m benchmarks.scaling
 
 requirements: ## compile requirements/*.in anew (needs uv)
-	for f in cpu gpu litert adapter tracing dev; do uv pip compile --quiet --generate-hashes --python-version 3.11 \
+	for f in cpu gpu litert adapter tracing dev speech; do uv pip compile --quiet --generate-hashes --python-version 3.11 \
 	  --python-platform x86_64-manylinux_2_28 --no-header --no-emit-index-url --no-emit-find-links \
 	  requirements/$$f.in -o requirements/$$f.txt || exit 1; done
 
