@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from service.counters import Counter, Histogram
 
 #: Seconds that the means below look back: one period of the HorizontalPodAutoscaler.
 WINDOW: Final = 15.0
@@ -102,12 +104,13 @@ class Metrics(Collector):
         self, registry: CollectorRegistry, routes: Iterable[str], clock: Callable[[], float] = time.monotonic
     ) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
+            registry.register(family := Counter(name, text, labels))
+            return family
 
-        def histogram(name: str, text: str, label: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, (label,), buckets=buckets, registry=registry)
+        def histogram(name: str, text: str, label: str, bounds: tuple[float, ...]) -> Histogram:
+            registry.register(family := Histogram(name, text, (label,), bounds))
+            return family
 
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # series that nobody reads
         self._registry, self._clock, self._arrivals = registry, clock, Window(clock)
         self._gauges: dict[str, Gauge] = {"tfpod_requests_per_second": self._arrivals.mean}
         requests = counter("tfpod_requests_total", "Inference requests that arrived and were let in by token.", "route")
