@@ -34,14 +34,17 @@ def scored(model: Callable[..., Any], recordings: Sequence[NDArray[np.float32]],
 
 def error_rates(right: Sequence[Sequence[str]], heard: Sequence[Sequence[str]]) -> tuple[float, float]:
     """Return the syllable error with tones, and without: edits needed, as a share of the right syllables."""
-    total = sum(map(len, right))
-    toned = sum(distance(a, b) for a, b in zip(right, heard, strict=True))
-    plain = sum(distance(*([s[:-1] for s in x] for x in pair)) for pair in zip(right, heard, strict=True))
-    return toned / total, plain / total
+    plain = ([[syllable[:-1] for syllable in each] for each in side] for side in (right, heard))
+    return error_rate(right, heard), error_rate(*plain)
+
+
+def error_rate(right: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> float:
+    """Return the edits needed as a share of what is right, syllables or characters."""
+    return sum(distance(*pair) for pair in zip(right, found, strict=True)) / sum(map(len, right))
 
 
 def distance(right: Sequence[str], heard: Sequence[str]) -> int:
-    """Return how many syllables must be replaced, added or removed."""
+    """Return how many syllables or characters must be replaced, added or removed."""
     row = list(range(len(heard) + 1))
     for number, syllable in enumerate(right, 1):
         diagonal, row[0] = row[0], number

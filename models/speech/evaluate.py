@@ -1,16 +1,24 @@
-"""Prints what the exported model gets wrong on the held-out sentences: `python -m models.speech.evaluate FOLDER`."""
+"""Prints what the recogniser gets wrong on the held-out sentences: `python -m models.speech.evaluate FOLDER`.
+
+For the exported model by speed and disturbance: tonal syllables, syllables without their tones, and the characters that
+the words beside it make of them. For the words alone: the characters that they make of true pinyin.
+"""
 
 import argparse
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 
+from models.speech import sentences
 from models.speech.augment import Floats, Random, babble, in_room, mixed, noise
 from models.speech.data import SPEEDS, Utterance, floats, read, split
-from models.speech.decode import error_rates, recognised
+from models.speech.decode import error_rate, error_rates, recognised
+from models.speech.sentences import Sentence
+from service.speech.language import Language
 
 HERE: Final = Path(__file__).resolve().parent
 
@@ -48,30 +56,67 @@ def load(folder: Path) -> Callable[[Floats, Any], tuple[Any, Any]]:
     return model
 
 
-def measured(model: Callable[..., Any], utterances: Sequence[Utterance], disturb: Disturbance) -> tuple[float, float]:
-    """Return the share of wrong syllables with tones, and without, of disturbed utterances; alike on every call."""
+def written(language: Language, syllables: Sequence[str]) -> str:
+    """Return the characters for a sentence's syllables."""
+    return "".join(word.text for word in language.words(syllables))
+
+
+def measured(
+    model: Callable[..., Any],
+    language: Language,
+    spoken: Sequence[tuple[Utterance, str]],
+    disturb: Disturbance,
+) -> tuple[float, float, float]:
+    """Return what is wrong of utterances when disturbed, alike on every call: syllables, those without tones, text.
+
+    Each utterance comes with its characters; the text that counts is what is written for the syllables heard.
+    """
     random = np.random.default_rng(7)
-    voices = [*map(floats, utterances)]
+    voices = [floats(utterance) for utterance, _ in spoken]
     heard = recognised(model, [disturb(voice, voices, random) for voice in voices])
-    return error_rates([utterance.syllables for utterance in utterances], heard)
+    texts = error_rate([text for _, text in spoken], [written(language, syllables) for syllables in heard])
+    return *error_rates([utterance.syllables for utterance, _ in spoken], heard), texts
 
 
-def table(model: Callable[..., Any], held_out: Sequence[Utterance]) -> str:
-    """Return a Markdown table: conditions down; errors with and without tones of each speed across."""
-    heads = ["", *(f"{speed}, {kind}" for speed in SPEEDS for kind in ("syllables", "without tones"))]
-    lines = [heads, ["---"] * len(heads)]
+def table(model: Callable[..., Any], language: Language, spoken: Sequence[tuple[Utterance, str]]) -> Iterator[str]:
+    """Yield the lines of a Markdown table: conditions down; errors of each speed across."""
+    heads = ["", *(f"{speed}, {kind}" for speed in SPEEDS for kind in ("syllables", "without tones", "characters"))]
+    yield _line(heads)
+    yield _line(["---"] * len(heads))
     for name, disturb in CONDITIONS.items():
-        rates = [measured(model, [u for u in held_out if u.speed == speed], disturb) for speed in SPEEDS]
-        lines.append([name, *(f"{rate:.1%}" for pair in rates for rate in pair)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        alike = ([pair for pair in spoken if pair[0].speed == speed] for speed in SPEEDS)
+        rates = [rate for pairs in alike for rate in measured(model, language, pairs, disturb)]
+        yield _line([name, *(f"{rate:.1%}" for rate in rates)])
+
+
+def writing(language: Language, said: Sequence[Sentence]) -> str:
+    """Return a sentence on what the language makes of true pinyin, with tones and without, and how fast."""
+    right = [sentence.characters() for sentence in said]
+    begun = time.perf_counter()
+    texts = [written(language, sentence.syllables) for sentence in said]
+    each = (time.perf_counter() - begun) / len(said)
+    plain = [written(language, [syllable[:-1] for syllable in sentence.syllables]) for sentence in said]
+    return (
+        f"Out of true pinyin {error_rate(right, texts):.1%} of {sum(map(len, right))} characters are wrong,"
+        f" {error_rate(right, plain):.1%} out of pinyin without tones; {1000 * each:.1f} ms a sentence."
+    )
 
 
 def main() -> None:
-    """Measure the model in `1/` on the data set in the folder named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="the data set")
-    held_out = split(read(parser.parse_args().folder))[1]
-    print(table(load(HERE / "1"), held_out))
+    """Measure the model in `1/` and its language on the data set in the folder named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the data set: sentences.json, normal.zip, slow.zip")
+    folder = parser.parse_args().folder
+    words = HERE / "1/assets.extra/language.npz"
+    language, held_out = Language(words), sentences.read(folder)[1]
+    texts = {sentence.name: sentence.characters() for sentence in held_out}
+    for line in table(load(HERE / "1"), language, [(u, texts[u.name]) for u in split(read(folder))[1]]):
+        print(line, flush=True)
+    print(f"\n{writing(language, held_out)} The words take {words.stat().st_size / 1e6:.1f} MB.")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

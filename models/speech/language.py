@@ -5,22 +5,19 @@ the training data in FOLDER (CC-BY-SA 4.0), without those held out, add their ow
 """
 
 import argparse
-import json
 import math
 import re
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import jieba
 import numpy as np
 from pypinyin import Style, pinyin
 
-from models.speech.data import Samples, Utterance, split
-from models.speech.decode import distance
-from service.speech.language import LONGEST, Language, packed
+from models.speech.sentences import CHINESE, Sentence, read
+from service.speech.language import LONGEST, packed
 
 TARGET: Final = Path(__file__).resolve().parent / "1" / "assets.extra" / "language.npz"
 #: The share of the sentences' own counts, and of what follows what in them, against jieba's and against chance.
@@ -29,28 +26,6 @@ OWN, FOLLOWING = 0.6, 0.3
 RAREST, FLOOR = 10, 1e-9
 #: A sentence's reading of a character counts as much as so many of a word in jieba's list.
 READING: Final = 2000
-_CHINESE: Final = re.compile(r"[一-鿿]+")
-
-
-class Sentence(NamedTuple):
-    """A text and its syllables, one for each Chinese character."""
-
-    text: str
-    syllables: tuple[str, ...]
-
-    def characters(self) -> str:
-        """Return the text without punctuation."""
-        return "".join(_CHINESE.findall(self.text))
-
-
-def read(folder: Path) -> tuple[list[Sentence], list[Sentence]]:
-    """Return the sentences for training and those held out, the same as the acoustic model's."""
-    sentences = json.loads((folder / "sentences.json").read_text(encoding="utf-8"))
-    by_name = {each["id"]: Sentence(each["text"], tuple(each["pinyin"].split())) for each in sentences}
-    silent: Samples = np.zeros(0, np.int16)
-    parts = split([Utterance(name, "", silent, sentence.syllables) for name, sentence in by_name.items()])
-    training, held_out = ([by_name[utterance.name] for utterance in part] for part in parts)
-    return training, held_out
 
 
 def readings(words: Iterable[str]) -> dict[str, list[list[str]]]:
@@ -93,9 +68,9 @@ def build(training: list[Sentence]) -> dict[str, Any]:
     `gains`: float16 [m].
     """
     jieba.initialize()
-    chinese = {w: n for w, n in jieba.dt.FREQ.items() if n and len(w) <= LONGEST and _CHINESE.fullmatch(w)}
+    chinese = {w: n for w, n in jieba.dt.FREQ.items() if n and len(w) <= LONGEST and CHINESE.fullmatch(w)}
     listed = Counter({word: count for word, count in chinese.items() if count >= RAREST or len(word) == 1})
-    parts = [jieba.lcut(part, HMM=False) for each in training for part in _CHINESE.findall(each.text)]
+    parts = [jieba.lcut(part, HMM=False) for each in training for part in CHINESE.findall(each.text)]
     own = Counter(word for part in parts for word in part if len(word) <= LONGEST)
     share = {
         word: max(FLOOR, (1 - OWN) * listed[word] / listed.total() + OWN * own[word] / own.total())
@@ -153,23 +128,14 @@ def followers(
 
 
 def main() -> None:
-    """Make the file, and print how many characters of the held-out sentences it gets wrong out of their true pinyin."""
+    """Make the file; models/speech/evaluate.py says what it gets wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    training, held_out = read(parser.parse_args().folder)
+    training, _ = read(parser.parse_args().folder)
     arrays = build(training)
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(TARGET, **arrays)
     print(f"{len(arrays['keys'])} pronunciations, {len(arrays['pairs'])} pairs, {TARGET.stat().st_size / 1e6:.1f} MB")
-    language = Language(TARGET)
-    wrong = total = 0
-    begun = time.perf_counter()
-    for sentence in held_out:
-        text = "".join(word.text for word in language.words(sentence.syllables))
-        wrong += distance(text, sentence.characters())
-        total += len(sentence.characters())
-    each = (time.perf_counter() - begun) / len(held_out) * 1000
-    print(f"{100 * wrong / total:.2f} % of {total} characters are wrong; {each:.1f} ms a sentence")
 
 
 if __name__ == "__main__":
