@@ -22,7 +22,7 @@ from service.settings import Settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-LEAVES: Final = ["errors", "types", "metrics", "counters", "settings", "logs", "stages", "cpus", "memory"]
+LEAVES: Final = ["errors", "types", "metrics", "counters", "expiry", "settings", "logs", "stages", "cpus", "memory"]
 #: What each module may import of ours, by pattern; the first that fits a module counts.
 ALLOWED: Final = {
     **{leaf: [] for leaf in LEAVES},
@@ -85,7 +85,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8000
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8200
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

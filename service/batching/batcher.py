@@ -9,16 +9,16 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import Context
 from typing import Final
 
-from service.batching.expiry import Expiry
 from service.batching.form import Batching, Form
 from service.batching.line import HEAD_START, Line
 from service.batching.pace import Pace
 from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
 from service.errors import NotReady, Overloaded, TooLarge
+from service.expiry import Expiry
 from service.metrics import ModelMetrics
 from service.stages import note
 from service.types import Call, Runner, Tensors
@@ -43,7 +43,7 @@ class Batcher:
         self._forms = {name: Form(signature, batching) for name, signature in runner.signatures.items()}
         self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
         self._pace = Pace(batching.max_rows)
-        self._expiry = Expiry(lambda: [*self._line, *self._running], clock)
+        self._expiry = Expiry(self._waiting, _expire, clock)
         self._numbers = itertools.count()
         self._running: Sequence[Part] = ()
         self._running_since = 0.0
@@ -98,6 +98,10 @@ class Batcher:
         """Let the thread end after the batch under way, if there is one; nobody may wait for another."""
         self._worker.close()
         self._expiry.close()
+
+    def _waiting(self) -> Iterator[Part]:
+        """Yield the parts that have no answer yet."""
+        return (part for part in (*self._line, *self._running) if not part.answer.done())
 
     def _admit(self, rows: int, size: int, priority: int, deadline: float) -> None:
         """Raise what keeps so many rows from waiting; those with priority find room for one more batch."""
@@ -221,6 +225,10 @@ class Batcher:
             part.ended = now
             part.settle(result)
         self._start_soon()
+
+
+def _expire(part: Part) -> None:
+    part.settle(LATE)
 
 
 def _note(part: Part) -> None:

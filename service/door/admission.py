@@ -8,14 +8,15 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.door.bodies import Body, CallerGone, Room
+from service.door.bodies import Body, Room
 from service.door.compression import coding_of
+from service.door.deadlines import Deadlines
 from service.errors import (
     DeadlineExceeded,
     IncompleteRequest,
@@ -104,6 +105,7 @@ class Admission:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._authorize, self._find, self._respond = authorize, find, respond
         self._known = _Lane(limits.inflight, limits.inflight_bytes)
+        self._deadlines = Deadlines()
         self._strangers = _Lane(max(1, limits.inflight // _STRANGERS), 4 * _STRANGERS_BODY)
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
@@ -113,7 +115,7 @@ class Admission:
         return self._known.taken + self._strangers.taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request in, or refuse it."""
+        """Let the request in, or refuse it; to be cancelled when the caller is gone."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -127,17 +129,11 @@ class Admission:
             if place.inference is None:
                 await self._app(scope, receive, answer)
             else:
-                if place.is_open:
-                    scope.setdefault("state", {})["arrived"] = functools.partial(self._metrics.arrived, place.inference)
-                else:
-                    self._metrics.arrived(place.inference)
-                lane = self._strangers if place.is_open else self._known
-                body = self._body(scope, place, headers, lane.room)
-                with lane, body:
-                    await self._attend(scope, receive, answer, body, begun + self._seconds(headers))
-        except CallerGone:
+                await self._attend(scope, receive, answer, place, headers)
+        except asyncio.CancelledError:
             answer.status = 499
             self._metrics.rejected("client_gone")
+            raise
         except PodError as error:
             if type(error) in _REASONS:
                 self._metrics.rejected(_REASONS[type(error)])
@@ -150,9 +146,36 @@ class Admission:
         finally:
             self._metrics.answered(place.inference or OTHER, answer.status, time.monotonic() - begun)
 
+    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", place: Place, headers: Headers) -> None:
+        """See to a request for inference, as long as its deadline lasts."""
+        arrived = functools.partial(self._metrics.arrived, place.inference or OTHER)
+        state = scope.setdefault("state", {})
+        if place.is_open:
+            lane, state["arrived"] = self._strangers, arrived
+        else:
+            lane = self._known
+            arrived()
+        body = self._body(scope, place, headers, lane.room)
+        deadline = time.monotonic() + self._seconds(headers)
+        try:
+            with lane, body, self._deadlines.until(deadline):
+                answer.closes = False
+                message: Message | None = {"type": "http.request", "body": await body.read(receive), "more_body": False}
+
+                async def replay() -> Message:
+                    nonlocal message
+                    given, message = message, None
+                    return given or await receive()
+
+                state["deadline"], state["take"] = deadline, body.take
+                await self._app(scope, replay, answer)
+        except TimeoutError:
+            if not body.complete:
+                raise IncompleteRequest("the body did not arrive in time") from None
+            raise DeadlineExceeded("the request's time was over before it was answered") from None
+
     def _body(self, scope: Scope, place: Place, headers: Headers, room: Room) -> Body:
         """Return the body to come, as the head tells of it. Raises TooLarge, UnsupportedMedia."""
-        codings = b",".join(value for name, value in scope["headers"] if name == b"content-encoding")
         length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
         tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
         longest = self._limits.binary_bytes if tensors else self._limits.body_bytes
@@ -160,7 +183,7 @@ class Admission:
             room,
             longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
             declared=int(length) if length.isdigit() else 0,
-            coding=coding_of(codings),
+            coding=_coding(scope, headers),
         )
 
     def _seconds(self, headers: Headers) -> float:
@@ -168,45 +191,6 @@ class Admission:
         expected = headers.get(EXPECTED_TIMEOUT, b"")
         milliseconds = int(expected[:9]) if expected.isdigit() else 0
         return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
-
-    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", body: Body, deadline: float) -> None:
-        """See to a request that has its place, as long as its deadline and its caller last."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                answer.closes = False
-                content = await body.read(receive)
-                scope.setdefault("state", {}).update(deadline=deadline, take=body.take)
-                await self._run(scope, content, receive, answer)
-        except TimeoutError:
-            if not body.complete:
-                raise IncompleteRequest("the body did not arrive in time") from None
-            raise DeadlineExceeded("the request's time was over before it was answered") from None
-
-    async def _run(self, scope: Scope, body: bytes, receive: Receive, answer: "_Answer") -> None:
-        """Run the app on a body that was read, and stop it when the caller goes away."""
-        task = asyncio.current_task()
-        gone = asyncio.ensure_future(receive())
-        messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
-        left = False
-
-        def stop(_: object) -> None:
-            nonlocal left
-            if task and not gone.cancelled() and not answer.complete:
-                left = task.cancel()
-
-        async def replay() -> Message:
-            return next(messages, {}) or await asyncio.shield(gone)
-
-        gone.add_done_callback(stop)
-        try:
-            await self._app(scope, replay, answer)
-        except asyncio.CancelledError:
-            if not (left and task):
-                raise
-            task.uncancel()
-            raise CallerGone from None
-        finally:
-            gone.cancel()
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: PodError) -> None:
         """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
@@ -236,15 +220,22 @@ class _Answer:
     or may not send its body, so nobody can tell where its next request begins (RFC 9110, section 10.1.1).
     """
 
+    __slots__ = ("_send", "closes", "started", "status")
+
     def __init__(self, send: Send, *, closes: bool) -> None:
         self._send, self.closes = send, closes
-        self.status = 500
-        self.started = self.complete = False
+        self.status, self.started = 500, False
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
             if self.closes:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-        await self._send(message)
-        self.complete = message["type"] == "http.response.body" and not message.get("more_body", False)
+        return self._send(message)
+
+
+def _coding(scope: Scope, headers: Headers) -> str | None:
+    """Return how the body is packed. Raises UnsupportedMedia."""
+    if b"content-encoding" not in headers:
+        return None
+    return coding_of(b",".join(value for name, value in scope["headers"] if name == b"content-encoding"))

@@ -16,8 +16,8 @@ T = TypeVar("T")
 _LARGE: Final = 64 << 10
 
 
-class CallerGone(Exception):
-    """The connection was closed by the other side."""
+class CallerGone(asyncio.CancelledError):
+    """The connection was closed by the other side; what the server cancels a request for."""
 
 
 class Room:

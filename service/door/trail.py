@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Awaitable
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -101,13 +102,13 @@ class _Answer:
         self._send, self._request_id = send, request_id
         self.status, self.size = _UNANSWERED, 0
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (HEADER, self._request_id)]
         else:
             self.size += len(message.get("body", b""))
-        await self._send(message)
+        return self._send(message)
 
 
 def _line(scope: Scope, answer: _Answer, seconds: float, noted: list[Stage]) -> dict[str, object]:

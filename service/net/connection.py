@@ -1,7 +1,8 @@
 """One client's connection: uvicorn's HTTP protocol, with an end to everything that a client can leave unfinished.
 
 uvicorn bounds neither a head's size nor the time it takes, waits for ever for a client that does not read, keeps the
-timer of a connection that was reset, and closes without having read what was sent (a reset, to the client).
+timer of a connection that was reset, lets requests run on whose client is gone, and closes without having read what was
+sent (a reset, to the client).
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import orjson
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.net.alarm import Alarm
 from service.net.connections import Connections
 from service.net.heads import Forget, without_upgrade
 from service.net.server import unread
@@ -33,16 +35,16 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.timeout_keep_alive = self.server_state.patience.keep_alive  # type: ignore[assignment]  # a fraction too
         self.idle_since = self.loop.time()
         self.in_head = False
         self._deaf = False  # what still comes is not looked at: the connection ends when all that was asked is answered
         self._overhead = 0  # bytes since anything was got out of them: a head or a trailer that goes on and on
         self._fault = (400, "invalid HTTP request")
         self._active: RequestResponseCycle | None = None
-        #: What the client has to do next, and by when.
-        self._reading: asyncio.TimerHandle | None = None
-        self._writing: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        #: By when the client has to have sent what it has to send next, and to have read what was sent to it.
+        self._reading = Alarm(self.loop, self._too_slow)
+        self._writing = Alarm(self.loop, self._abort)
 
     @property
     def idle(self) -> bool:
@@ -68,42 +70,41 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first byte."""
         super().connection_made(cast("asyncio.Transport", transport))
-        self._expect(self.server_state.patience.header)
+        self._reading.set(self.server_state.patience.header)
         self.server_state.make_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection and all its timers, however it ended."""
+        """Forget the connection, all its timers and whatever it asked for, however it ended."""
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
-        for timer in (self._reading, self._writing):
-            if timer:
-                timer.cancel()
+        if self._task and self._active and not self._active.response_complete:
+            self._task.cancel()
+        self._reading.close()
+        self._writing.close()
         self.server_state.ended()
 
     def data_received(self, data: bytes) -> None:
         """Parse; bound what is neither a body nor the end of a head."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
         self._overhead += len(data)
         self._feed(data)
         if self._overhead > _HEAD_BYTES:
             self._refuse(*_TOO_LONG)
-        elif self.idle and not self.cycle.more_body:  # an empty line between requests
-            self._wait_for_next()
+        elif self.in_head and not (self._reading.is_set or self._deaf):
+            self._reading.set(self.server_state.patience.header)
 
     def on_message_begin(self) -> None:
-        """Give the head some time."""
+        """Note where a head begins; it mostly ends before anybody has to wait for that."""
         super().on_message_begin()
         self.in_head, self._overhead, self.idle_since = True, 0, self.loop.time()
-        self._expect(self.server_state.patience.header)
+        self._reading.unset()
 
     def on_headers_complete(self) -> None:
         """Note that the head is complete, and hand the request on."""
         if self.parser.should_upgrade():
             return  # it comes again, see `_feed`
         self.in_head, self._overhead = False, 0
-        self._expect(None)
+        self._reading.unset()
         if sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url) > _HEAD_BYTES:
             self._fail(*_TOO_LONG)
         if len(self.pipeline) >= _PIPELINED:
@@ -125,22 +126,21 @@ class Connection(HttpToolsProtocol):
         refused = self.cycle.response_complete
         super().on_message_complete()
         if refused:
-            self._expect(None)
-            self._wait_for_next()
+            self._reading.set(self.server_state.patience.keep_alive)
 
     def on_response_complete(self) -> None:
         """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
-        if self._reading and self._deaf:
+        if self.transport.is_closing() or (self._deaf and self._reading.is_set):
             return
-        super().on_response_complete()
-        if not self.idle or self.transport.is_closing():
-            return
-        self.idle_since = self.loop.time()
-        if self.cycle.more_body:
-            self._unset_keepalive_if_required()
-            self._expect(_LINGER_SECONDS)
-        elif self.server_state.closing:
-            self.close_if_idle()
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, cast("ASGIApp", app))
+        elif self.idle:
+            self.idle_since = self.loop.time()
+            self._reading.set(_LINGER_SECONDS if self.cycle.more_body else self.server_state.patience.keep_alive)
+            if self.server_state.closing and not self.cycle.more_body:
+                self.close_if_idle()
 
     def leave(self) -> None:
         """Close, once what is still being sent has been read for a while.
@@ -149,30 +149,27 @@ class Connection(HttpToolsProtocol):
         """
         if not self.transport.is_closing():
             self._deaf = True
-            self._expect(_LINGER_SECONDS)
+            self._reading.set(_LINGER_SECONDS)
             self.transport.write_eof()
             self.flow.resume_reading()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """End a connection that was idle for too long, even if the client has not read its last answer."""
-        self.transport.abort()
 
     def pause_writing(self) -> None:
         """Wait for the client to read."""
         super().pause_writing()
-        self._writing = self.loop.call_later(self.server_state.patience.header, self.transport.abort)
+        self._writing.set(self.server_state.patience.header)
 
     def resume_writing(self) -> None:
         """Go on: the client has read."""
         super().resume_writing()
-        if self._writing:
-            self._writing.cancel()
+        self._writing.unset()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._active = cycle
         if self.server_state.draining and not self.pipeline:
             cycle.keep_alive = False
-        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+        self._task = self.loop.create_task(cycle.run_asgi(app))  # type: ignore[arg-type]
+        self._task.add_done_callback(self.tasks.discard)
+        self.tasks.add(self._task)
 
     def _feed(self, data: bytes) -> None:
         """Have the parser read, and see to what it cannot."""
@@ -195,22 +192,14 @@ class Connection(HttpToolsProtocol):
             return head + data[wish.args[0] :]
         return b""
 
-    def _wait_for_next(self) -> None:
-        self._unset_keepalive_if_required()
-        handler = self.timeout_keep_alive_handler
-        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
-
-    def _expect(self, seconds: float | None) -> None:
-        """Give the client `seconds` for what it has to send next; None: it has sent it."""
-        if self._reading:
-            self._reading.cancel()
-        self._reading = self.loop.call_later(seconds, self._too_slow) if seconds else None
-
     def _too_slow(self) -> None:
         if self.in_head and not self._deaf:
             self._refuse(408, "the request's head did not arrive in time")
         else:
-            self.transport.abort()
+            self._abort()
+
+    def _abort(self) -> None:
+        self.transport.abort()
 
     def _fail(self, status: int, message: str) -> None:
         """Stop the parser, and refuse what it was reading."""
@@ -223,7 +212,7 @@ class Connection(HttpToolsProtocol):
         whole = [cycle for cycle in asked if not (cycle.more_body or cycle.response_complete)]
         if whole:
             self._deaf = True
-            self._expect(None)
+            self._reading.unset()
             whole[0].keep_alive = False  # the latest
             self.pipeline = deque(entry for entry in self.pipeline if not entry[0].more_body)
             return

@@ -11,7 +11,7 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.net.connection import Connection
 from service.net.connections import Connections, Patience
@@ -32,7 +32,7 @@ class DrainingServer(Server):
     """Serves one application on one socket, until `drain` or `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
-        super().__init__(app, http=Connection)
+        super().__init__(_until_gone(app), http=Connection)
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
         self._queue = listener.dup()  # now: in the end there may be no descriptor left
@@ -81,3 +81,13 @@ class DrainingServer(Server):
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _until_gone(app: ASGIApp) -> ASGIApp:
+    """Return the app, for which it is no error to end without an answer when it is cancelled: nobody waits any more."""
+
+    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await app(scope, receive, send)
+
+    return quiet

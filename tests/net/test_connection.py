@@ -239,15 +239,38 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
         if scope["type"] != "http":
             return
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(100):
-            await send({"type": "http.response.body", "body": b"x" * (1 << 20), "more_body": True})
-        ended.set()
+        try:
+            for _ in range(100):
+                await send({"type": "http.response.body", "body": b"x" * (1 << 20), "more_body": True})
+        finally:
+            ended.set()
 
     async with serving(flood, replace(PATIENT, header=0.2)) as pod:
         client = await pod.connect()
         await client.send(GET)
         await ended.wait()
         assert not pod.server.server_state.connections
+
+
+async def test_what_a_client_asked_for_ends_when_it_is_gone() -> None:
+    begun, stopped = asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    async with serving(wait) as pod:
+        client = await pod.connect()
+        await client.send(GET)
+        await begun.wait()
+        client.writer.close()
+        await stopped.wait()
 
 
 async def test_an_idle_connection_is_closed_after_the_keep_alive_time() -> None:
