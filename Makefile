@@ -30,19 +30,20 @@ test-cluster: .venv/dev ## the end-to-end tests on a real Kubernetes (Linux, roo
 	$(BIN)/python -m pytest -m cluster --timeout 3600 tests/e2e
 	$(BIN)/python -m pytest tests/chart
 
-bench: .venv/dev ## start, memory, and what a SIGTERM, new versions and twice the capacity cost
-	$(BIN)/python -m benchmarks.startup
-	$(BIN)/python -m benchmarks.sigterm
-	$(BIN)/python -m benchmarks.overload
-	$(BIN)/python -m benchmarks.switches
+bench: .venv/dev ## the pod beside every peer and its limits, into README.md (needs wrk): make bench FORM=full
+	$(BIN)/python -m benchmarks.compare --form $(or $(FORM),short)
 
 picture: .venv/dev ## draw docs/scaling.svg: a step of load on a real Kubernetes (as test-cluster)
 	$(BIN)/python -m benchmarks.scaling
 
-requirements: ## compile requirements/*.in anew (needs uv)
-	for f in cpu gpu litert adapter tracing dev speech; do uv pip compile --quiet --generate-hashes --python-version 3.11 \
-	  --python-platform x86_64-manylinux_2_28 --no-header --no-emit-index-url --no-emit-find-links \
+COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+  --no-emit-find-links
+
+requirements: ## compile requirements/*.in and requirements/peers/*.in anew (needs uv)
+	for f in cpu gpu litert adapter tracing dev speech; do $(COMPILE) --python-platform x86_64-manylinux_2_28 \
 	  requirements/$$f.in -o requirements/$$f.txt || exit 1; done
+	for f in requirements/peers/*.in; do $(COMPILE) --python-platform x86_64-manylinux_2_35 \
+	  $$f -o $${f%.in}.txt || exit 1; done
 
 clean: ## remove what the commands above created
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build

@@ -4,13 +4,12 @@ Cold means that no file of the environment or the project is in the page cache; 
 
     python -m benchmarks.startup --runs 5 --runtime litert
 
-With `litert` the pod runs in an environment of its own, made of requirements/litert.txt in a temporary folder.
+Each runs in an environment of its own, of the compiled requirements that its image has.
 """
 
 import argparse
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,9 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from benchmarks.programs import ROOT, Program, adapter, memory, pod
+from benchmarks.environments import environment
+from benchmarks.processes import cpu, memory
+from benchmarks.programs import ROOT, Program, adapter, pod
 
 
 class Start(NamedTuple):
@@ -38,7 +39,7 @@ def measure(program: Program) -> Start:
         begin = time.monotonic()
         async with program:
             seconds = time.monotonic() - begin
-            return Start(seconds, _cpu(program.process.pid), *memory(program.process.pid))
+            return Start(seconds, cpu(program.process.pid), *memory(program.process.pid))
 
     return asyncio.run(once())
 
@@ -51,42 +52,23 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         lite = options.runtime == "litert"
-        environment = _small_environment(Path(folder, "venv")) if lite else Path(sys.prefix)
-        programs: dict[str, Callable[[], Program]] = {"pod": pod, "adapter": lambda: adapter(Path(folder))}
+        own, other = environment("litert" if lite else "cpu"), environment("adapter")
+        programs: dict[str, tuple[Path, Callable[[], Program]]] = {
+            "pod": (own, lambda: pod(python=str(own))),
+            "adapter": (other, lambda: adapter(Path(folder), python=str(other))),
+        }
         print(f"{'':8} {'cold':>9} {'warm':>9} {'CPU':>9} {'RSS':>9} {'PSS':>9}")
         for name in ["pod"] if lite else programs:
-            print(f"{name:8} {_row(programs[name], environment, options.runs)}", flush=True)
+            print(f"{name:8} {_row(*programs[name], options.runs)}", flush=True)
 
 
-def _row(make: Callable[[], Program], environment: Path, runs: int) -> str:
-    def start() -> Start:
-        program = make()
-        program.python = str(environment / "bin/python")
-        return measure(program)
-
+def _row(python: Path, make: Callable[[], Program], runs: int) -> str:
     cold = []
     for _ in range(runs):
-        _evict(environment)
-        cold.append(start().seconds)
-    seconds, cpu, rss, pss = (median(values) for values in zip(*(start() for _ in range(runs)), strict=True))
+        _evict(python.parents[1])
+        cold.append(measure(make()).seconds)
+    seconds, cpu, rss, pss = (median(values) for values in zip(*(measure(make()) for _ in range(runs)), strict=True))
     return f"{median(cold):>7.2f} s {seconds:>7.2f} s {cpu:>7.2f} s {rss:>5.0f} MiB {pss:>5.0f} MiB"
-
-
-def _cpu(process: int) -> float:
-    """Return the seconds that a process has computed, itself and in the system (proc(5), `stat`)."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _small_environment(folder: Path) -> Path:
-    """Make what the image without TensorFlow has: compiled, and without pip."""
-    requirements = ROOT / "requirements/litert.txt"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    python = folder / "bin/python"
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python)]
-    subprocess.run([*pip, "install", "--require-hashes", "-r", requirements], check=True)
-    subprocess.run([python, "-m", "compileall", "-q", folder / "lib", ROOT / "service"], check=True)
-    return folder
 
 
 def _evict(environment: Path) -> None:

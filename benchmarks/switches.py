@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from benchmarks.client import Connection, post
 from benchmarks.load import Report, Step, offer
-from benchmarks.programs import ROOT, memory, pod
+from benchmarks.processes import memory
+from benchmarks.programs import ROOT, pod
 
 _LOOK = 0.1  # seconds between the pod's looks into the folder; the default, 1, would only take longer
 

@@ -1,0 +1,63 @@
+"""Two ways of doing the same, one right after the other: the bare loop and the pod, JSON and binary tensors."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Final
+
+from benchmarks.client import post
+from benchmarks.contest import Contest
+from benchmarks.loops import Loop, Speed
+from benchmarks.peers.table import TFPOD
+from benchmarks.results import Pair, Results, middle
+from benchmarks.workloads import CONVOLUTIONS, PICTURE, TINY
+
+Say = Callable[[str], None]
+COMPUTE: Final = "rows a second of a model that keeps the processors busy, pod to bare loop"
+BINARY: Final = "rows a second of 224 x 224 x 3 numbers, binary tensors to JSON"
+_TRIES: Final = 3
+_WINDOW: Final = 3  # seconds
+_CLIENTS: Final = 8
+
+
+async def bare(results: Results, say: Say) -> None:
+    """Measure the bare calls of the tiny model by both runtimes."""
+    for runtime in ("tensorflow", "litert"):
+        async with Loop(runtime, TINY, TINY.threads) as loop:
+            one = [await loop.measure(1, 0.5) for _ in range(_TRIES)]
+            many = [await loop.measure(64, 0.5) for _ in range(_TRIES)]
+        results.calls[runtime] = middle([speed.microseconds for speed in one]) or 0.0
+        results.rows[runtime] = middle([speed.rows for speed in many]) or 0.0
+        say(f"bare {runtime}: {results.calls[runtime]:.0f} us a call, {results.rows[runtime]:,.0f} rows/s by 64")
+
+
+async def compute(results: Results, rounds: int, say: Say) -> None:
+    """Compare the pod with the best of all bare loops on a model that is all computing."""
+    async with AsyncExitStack() as stack:
+        loops = [await stack.enter_async_context(Loop("tensorflow", CONVOLUTIONS, count)) for count in (0, 1)]
+        ways = [(loop, how, batch) for loop in loops for how in ("signature", "frozen") for batch in (1, 2, 4)]
+        speeds = [await loop.measure(batch, 1, how) for loop, how, batch in ways]
+        loop, how, batch = ways[speeds.index(max(speeds, key=_rows))]
+        contest = await stack.enter_async_context(Contest.of([TFPOD], CONVOLUTIONS, results.errors, say))
+        await contest.window(TFPOD.name, -1, _CLIENTS, _WINDOW)
+        for number in range(rounds):
+            window = await contest.window(TFPOD.name, number, _CLIENTS, _WINDOW)
+            limit = (await loop.measure(batch, _WINDOW, how)).rows
+            results.pairs.append(Pair(COMPUTE, window.rate, limit))
+            say(f"model that is all computing: pod {window.rate:.1f}, bare loop {limit:.1f} rows/s ({how}, {batch})")
+
+
+async def binary(results: Results, rounds: int, say: Say) -> None:
+    """Compare binary tensors with JSON, both by the Open Inference Protocol, for a large input."""
+    body, headers = PICTURE.binary()
+    async with Contest.of([TFPOD], PICTURE, results.errors, say) as contest:
+        async with contest.awake(TFPOD.name) as program:
+            url = program.url.replace("/v1/", "/v2/").replace(":predict", "/infer")
+        targets = [post(url, body, headers), post(url, PICTURE.tensor())]
+        for number in range(rounds):
+            first, second = [await contest.window(TFPOD.name, number, _CLIENTS, _WINDOW, at) for at in targets]
+            results.pairs.append(Pair(BINARY, first.rate, second.rate))
+            say(f"224 x 224 x 3: binary {first.rate:.0f}, JSON {second.rate:.0f} rows/s")
+
+
+def _rows(speed: Speed) -> float:
+    return speed.rows
