@@ -1,5 +1,7 @@
 """The one route table, and the walk of an inference request behind it on one screen."""
 
+import asyncio
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route, Router
@@ -14,7 +17,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from service import handlers, transcription
 from service.codecs import asrt, http, oip, tfserving
-from service.door.bodies import aside
+from service.door.bodies import LARGE, aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
 from service.stages import note
@@ -24,6 +27,8 @@ from service.web.openapi import Documents
 
 T = TypeVar("T")
 
+#: The places of so many paths that are shorter than this are remembered.
+_PATHS, _SHORT = 1024, 256
 _VERSION: Final = "{version}"
 _TFSERVING: Final = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 
@@ -48,14 +53,17 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = Headers(scope=scope)
         with handlers.served(scope) as model:  # 404 503
             body = (await receive())["body"]
             call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
             outputs = await model.batcher.submit(call, _deadline(scope, call))  # 413 429 500 504
         size, reply = sum(array.nbytes for array in outputs.values()), Reply(outputs, model.name, model.version)
         answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
-        await _send(send, *await _packed(answer, lines, headers.get("accept-encoding", "")))
+        if coding := preferred(headers.get("accept-encoding", "")):
+            answer, lines = await _packed(answer, lines, coding)
+        await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})
+        await send({"type": "http.response.body", "body": answer})
 
 
 class Pattern(Route):
@@ -121,16 +129,10 @@ class Place:
 
 def find(scope: Scope) -> Place:
     """Return the place of a request in the table; the scope is given its `route`, and the path's parameters."""
-    allowed: list[Sequence[str]] = []
-    for place in PLACES:
-        match, found = place.route.matches(scope)
-        if match is Match.FULL:
-            scope.update(found, route=place.route)
-            return place
-        if match is Match.PARTIAL:
-            allowed.append(sorted(place.route.methods or ()))
-    scope.update(route=_WRONG_METHOD.route if allowed else _NOWHERE.route, allowed=allowed)
-    return _NOWHERE
+    method, path = scope["method"], scope["path"]
+    place, found = (_find if len(path) < _SHORT else _find.__wrapped__)(method, path)
+    scope.update(found)
+    return place
 
 
 def respond(scope: Scope, error: PodError) -> Response:
@@ -184,25 +186,37 @@ def _deadline(scope: Scope, call: Call) -> float:
 async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
     """Do the work, in a thread if `size` bytes are much, and note how long it took."""
     begun = time.monotonic()
-    result = await aside(size, work, *args)
+    result = await asyncio.to_thread(work, *args) if size > LARGE else work(*args)
     note(name, begun)
     return result
 
 
-async def _packed(body: bytes, headers: Mapping[str, str], accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
+async def _packed(body: bytes, headers: Mapping[str, str], coding: str) -> tuple[bytes, Mapping[str, str]]:
     """Return the answer as the client takes it; it is packed a few times more slowly than it was written."""
-    coding = preferred(accept_encoding)
-    smaller = await aside(4 * len(body), packed, body, coding) if coding else None
-    if smaller is None:
-        return body, headers
-    return smaller, {**headers, "Content-Encoding": str(coding), "Vary": "Accept-Encoding"}
+    smaller = await aside(4 * len(body), packed, body, coding)
+    return (
+        (body, headers)
+        if smaller is None
+        else (smaller, {**headers, "Content-Encoding": coding, "Vary": "Accept-Encoding"})
+    )
 
 
-async def _send(send: Send, body: bytes, headers: Mapping[str, str]) -> None:
+def _encoded(body: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    lines.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": 200, "headers": lines})
-    await send({"type": "http.response.body", "body": body})
+    return [*lines, (b"content-length", b"%d" % len(body))]
+
+
+@functools.lru_cache(_PATHS)
+def _find(method: str, path: str) -> tuple[Place, Mapping[str, Any]]:
+    """Return the place, and what is to be known of the request; most ask for the same few."""
+    allowed: list[Sequence[str]] = []
+    for place in PLACES:
+        match, found = place.route.matches({"type": "http", "method": method, "path": path})
+        if match is Match.FULL:
+            return place, {**found, "route": place.route}
+        if match is Match.PARTIAL:
+            allowed.append(sorted(place.route.methods or ()))
+    return _NOWHERE, {"route": _WRONG_METHOD.route if allowed else _NOWHERE.route, "allowed": allowed}
 
 
 #: The table.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -87,8 +88,7 @@ class Signature:
 Signatures = Mapping[str, Signature]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A decoded request: tensors that fit the signature. `outputs`: the names asked for, or None for all."""
 
     signature: str
@@ -106,8 +106,7 @@ class Call:
     by_row: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The tensors that the model answered, by output name, and who answered."""
 
     outputs: Tensors

@@ -115,7 +115,7 @@ def written(array: Array, *, as_base64: bool = False) -> Any:
         flat = np.empty(array.size, dtype=object)
         flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
         return flat.reshape(array.shape).tolist()
-    return array if array.ndim and _is_plain(array) else orjson.Fragment(numeric.write(array))
+    return orjson.Fragment(numeric.write(array))
 
 
 def rows(array: Array, *, as_base64: bool = False) -> Iterable[Any]:

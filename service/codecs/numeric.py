@@ -43,8 +43,12 @@ _WORDS: Final = {"nan": b"NaN", "inf": b"Infinity", "-inf": b"-Infinity"}
 
 def read(text: bytes, element: ElementType, rank: int | None) -> Array | None:
     """Return the array of `rank` dimensions, or whichever it has, that `text` holds; None if it is not plainly one."""
-    flat = len(text) > STEP or (len(text) > _MIDDLE and text.count(b"[", 0, _MIDDLE) * _SHORT > _MIDDLE)
-    return _read(_read_flat if flat else _read_nested, text, element, rank)
+    return _read(_read_nested if is_light(text) else _read_flat, text, element, rank)
+
+
+def is_light(text: bytes) -> bool:
+    """Tell whether the text's lists are best read as lists."""
+    return len(text) <= STEP and (len(text) <= _MIDDLE or text.count(b"[", 0, _MIDDLE) * _SHORT <= _MIDDLE)
 
 
 def read_marked(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> Array | None:
@@ -104,15 +108,20 @@ def _read(
 
 
 def _read_nested(text: bytes, element: ElementType, rank: int) -> Array:
-    return as_array(_decoder(element.numpy.kind, rank).decode(text), element)
+    return as_array(_decoder(element, rank).decode(text), element)
 
 
-def _numbers(text: bytes, kind: str) -> Any:
+_Numbers = Callable[[bytes, ElementType], Any]
+
+
+def _numbers(text: bytes, element: ElementType) -> Any:
     """Return the numbers of a flat list."""
-    return _decoder(kind, 1).decode(text)
+    return _decoder(element, 1).decode(text)
 
 
-def _read_flat(text: bytes, element: ElementType, rank: int, numbers: Callable[[bytes, str], Any] = _numbers) -> Array:
+def _read_flat(
+    text: bytes, element: ElementType, rank: int, numbers: Callable[[bytes, ElementType], Any] = _numbers
+) -> Array:
     """Read the numbers without their brackets, and the brackets without the numbers; raise ValueError if one is amiss.
 
     The numbers must be one list to the parser, the brackets and commas must be those of one shape, and no number may
@@ -128,17 +137,17 @@ def _read_flat(text: bytes, element: ElementType, rank: int, numbers: Callable[[
         start += len(piece) + 1
         if any(pattern.search(piece) for pattern in _MISPLACED):
             raise ValueError("a number is outside of the lists")
-        flat = numbers(b"[%s]" % piece.translate(_UNBRACKETED), element.numpy.kind)
+        flat = numbers(b"[%s]" % piece.translate(_UNBRACKETED), element)
         arrays.append(as_array(flat, element))
         structure.append(piece.translate(None, _VALUES))
     return np.concatenate(arrays).reshape(_shape(b",".join(structure), rank))
 
 
-def _marked_numbers(text: bytes, kind: str) -> Any:
+def _marked_numbers(text: bytes, element: ElementType) -> Any:
     with contextlib.suppress(msgspec.ValidationError):  # a mark is out of range
-        return _numbers(text, kind)
+        return _numbers(text, element)
     numbers = json.loads(text, parse_float=_unmarked)
-    if kind != "f" or not set(map(type, numbers)) <= {int, float}:
+    if element.numpy.kind != "f" or not set(map(type, numbers)) <= {int, float}:
         raise ValueError("not a list of floats")
     return numbers
 
@@ -169,19 +178,24 @@ def _shape(structure: bytes, rank: int) -> list[int]:
     return shape
 
 
-@functools.cache
-def _decoder(kind: str, rank: int) -> msgspec.json.Decoder[Any]:
-    nested: Any = _ELEMENTS[kind]
+def nested(element: ElementType, rank: int) -> Any:
+    """Return the type of lists of that rank. Raises KeyError for elements that are no numbers."""
+    found: Any = _ELEMENTS[element.numpy.kind]
     for _ in range(rank):
-        nested = list[nested]
-    return msgspec.json.Decoder(nested)
+        found = list[found]
+    return found
+
+
+@functools.cache
+def _decoder(element: ElementType, rank: int) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(nested(element, rank))
 
 
 def _write(array: Array) -> bytes:
     text = orjson.dumps(
         array if array.ndim else array[()], default=np.ascontiguousarray, option=orjson.OPT_SERIALIZE_NUMPY
     )
-    if array.dtype.kind != "f" or (finite := np.isfinite(array)).all():
+    if b"null" not in text:
         return text
-    words = (_WORDS[str(number)] for number in array[~finite].tolist())
+    words = (_WORDS[str(number)] for number in array[~np.isfinite(array)].tolist())
     return re.sub(rb"null", lambda _: next(words), text)
