@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import BinaryIO, Final, Self
 
 from benchmarks.client import Connection, LostError, post
 from benchmarks.processes import MARK, Tree
@@ -46,10 +46,10 @@ class Program:
 
     async def __aenter__(self) -> Self:
         """Start, and return at the first answer; raise RuntimeError where none comes."""
-        output: Any = self._log.open("wb") if self._log else subprocess.DEVNULL
-        self.process = await asyncio.create_subprocess_exec(
-            *self._command, cwd=ROOT, env=self._environment, stdout=output, stderr=output
-        )
+        with self._output() as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._command, cwd=ROOT, env=self._environment, stdout=log, stderr=log
+            )
         self.tree = Tree(self.process.pid, self._mark)
         try:
             async with asyncio.timeout(self._patience):
@@ -66,6 +66,9 @@ class Program:
         """End what still runs."""
         self.tree.send(signal.SIGKILL)
         await self.process.wait()
+
+    def _output(self) -> BinaryIO:
+        return (self._log or Path(os.devnull)).open("wb")
 
     async def _answered(self) -> None:
         while not await _answers(self.url, self.body):

@@ -112,6 +112,7 @@ UNMIRRORED: Final = {
     "tests/adapter/test_adapter_program.py": "service/adapter",
     "tests/adapter/test_adapter_readings.py": "service/adapter/scrape.py",
     "tests/adapter/test_adapter_values.py": "service/adapter/answers.py",
+    "tests/benchmarks/*": "benchmarks",
     "tests/chart/*": "charts",
     "tests/e2e/*": "charts",
 }
