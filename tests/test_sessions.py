@@ -1,9 +1,7 @@
 """Sessions are kept, capped and ended, in memory and in a real Redis alike."""
 
 import contextlib
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -16,33 +14,16 @@ import redis
 from service.errors import NotFound, NotReady, Overloaded
 from service.sessions import Caps, MemorySessions, RedisSessions, Sessions, owner_of
 from tests.clock import Clock
+from tests.redis_server import redis_server
 
 pytestmark = pytest.mark.anyio
 
 CAPS = Caps(seconds=30, of_owner=3, of_all=5)
 
 
-@contextlib.contextmanager
-def serving(path: Path) -> Iterator[str]:
-    """Run a Redis of few megabytes, and give its address."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs redis-server (Debian: redis-server)")
-    options = {"port": "0", "unixsocket": str(path), "save": "", "maxmemory": "8mb", "dir": str(path.parent)}
-    command = [program, *(word for name, value in options.items() for word in (f"--{name}", value))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert any("eady to accept connections" in line for line in process.stdout)
-        try:
-            yield f"unix://{path}"
-        finally:
-            process.kill()
-            process.stdout.read()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("redis") / "socket") as address:
+    with redis_server(tmp_path_factory.mktemp("redis") / "socket", megabytes=8) as address:
         yield address
 
 
@@ -192,14 +173,14 @@ async def test_a_full_redis_refuses_and_says_so(server: str) -> None:
 
 
 async def test_a_redis_that_was_started_anew_is_found_again(tmp_path: Path) -> None:
-    with serving(tmp_path / "socket") as address:
+    with redis_server(tmp_path / "socket") as address:
         store = RedisSessions(address, CAPS)
         name = await store.create("me", b"one")
-    with serving(tmp_path / "socket"):
+    with redis_server(tmp_path / "socket"):
         with pytest.raises(NotFound):
             await store.load(name, "me")
         name = await store.create("me", b"two")
-    with serving(tmp_path / "socket"):
+    with redis_server(tmp_path / "socket"):
         assert not await store.replace(name, "me", b"two", b"three")
         await store.close()
 
