@@ -48,10 +48,11 @@ class Session:
         """Send the next piece to a pod's address; it is answered the first time."""
         (self._folder / "piece").write_bytes(piece)
         headers = ("Content-Type: audio/pcm", f"Tfpod-Sequence: {self._number}", f"Authorization: Bearer {TOKEN}")
+        headed = [option for header in headers for option in ("--header", header)]
         cookies = str(self._folder / "cookies")
         answer = self._release.target.run(
             "curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "20",
-            "--cookie", cookies, "--cookie-jar", cookies, *(f"--header={header}" for header in headers),
+            "--cookie", cookies, "--cookie-jar", cookies, *headed,
             "--data-binary", f"@{self._folder}/piece", f"{pod}/v1/stream",
         )  # fmt: skip
         self.text += json.loads(answer)["final"]
