@@ -106,6 +106,7 @@ UNMIRRORED: Final = {
     "tests/batching/test_refusals.py": "service/batching/batcher.py",
     "tests/batching/test_worker_ends.py": "service/batching/worker.py",
     "tests/test_shared_sessions.py": "service/sessions.py",
+    "tests/test_hostile_audio.py": "service/transcription.py",
     "tests/clients/test_asrt_sdk.py": "service/codecs/asrt.py",
     "tests/clients/*": "service/codecs/oip.py",
     "tests/codecs/test_contract.py": "service/codecs",

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import store, voice
+from tests.e2e import store
 from tests.e2e.images import Images
 from tests.e2e.release import TOKEN, Release
 from tests.e2e.target import Target, eventually
+from tests.speech import voice
 
 pytestmark = pytest.mark.cluster
 
