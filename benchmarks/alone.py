@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
@@ -27,11 +28,18 @@ async def start_and_end(contender: Contender) -> tuple[Start, End]:
         return Start(contender.name, seconds, pss), End(contender.name, dict(lost(await end(program))))
 
 
-async def ends(contender: Contender, count: int) -> list[End]:
-    """End a contender so many times."""
+async def ends(
+    contenders: Sequence[Contender], count: int, done: Callable[[Contender, list[End | BaseException]], None]
+) -> None:
+    """End each contender so many times, and hand over what came of it: the failure of one that did not start."""
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(_BESIDE) as processes:
-        return await asyncio.gather(*(loop.run_in_executor(processes, _end, contender) for _ in range(count)))
+
+        async def all_of(contender: Contender) -> None:
+            runs = [loop.run_in_executor(processes, _end, contender) for _ in range(count)]
+            done(contender, await asyncio.gather(*runs, return_exceptions=True))
+
+        await asyncio.gather(*map(all_of, contenders))
 
 
 def _end(contender: Contender) -> End:

@@ -28,7 +28,7 @@ from benchmarks.environments import InstallError, environment
 from benchmarks.pairs import bare, binary, compute
 from benchmarks.peers import table
 from benchmarks.programs import ROOT, clean
-from benchmarks.results import Results
+from benchmarks.results import End, Results
 from benchmarks.storms import storm
 from benchmarks.workloads import TINY
 
@@ -42,7 +42,7 @@ class Form:
     """How much is measured."""
 
     rounds: Mapping[int, int]  # by number of connections
-    seconds: int  # of a window
+    seconds: int  # of a window; with 64 connections, at which ratios are taken, 2
     starts: int  # of each contender alone, each with an end
     ends: int  # of each, in all
     storm: float  # seconds
@@ -50,7 +50,7 @@ class Form:
 
 
 _FORMS: Final = {
-    "short": Form({64: 3, 1: 1, 16: 1, 256: 1}, 2, starts=1, ends=3, storm=4, storms=False),
+    "short": Form({64: 3, 1: 1, 16: 1, 256: 1}, 1, starts=1, ends=3, storm=4, storms=False),
     "full": Form({64: 9, 1: 3, 16: 3, 256: 3}, 2, starts=3, ends=20, storm=10, storms=True),
 }
 
@@ -66,9 +66,12 @@ class Comparison:
     async def run(self) -> None:
         """Measure all, stage by stage."""
         self.prepare()
-        for stage in (self.alone, self.contest, self.limits, self.storms, self.ends):
+        for stage in (self.contest, self.alone, self.limits, self.storms, self.ends):
             self.say(f"--- {stage.__name__}")
-            await stage()
+            try:
+                await stage()
+            except (RuntimeError, OSError) as error:
+                self.say(f"{stage.__name__} goes no further: {error}")
             self.results.save(RESULTS)
 
     def say(self, line: str) -> None:
@@ -92,8 +95,17 @@ class Comparison:
         _python("-m", "benchmarks.workloads", str(table.MODELS))
         _python("-m", "service.convert", str(TINY.folder(table.MODELS) / "1"), str(lite / "model.tflite"))
 
+    async def contest(self) -> None:
+        """Measure all in turn, with 64 connections first: to warm up, and then."""
+        async with Contest.of(table.ALL, TINY, self.results.errors, self.say) as contest:
+            await contest.round(-1, 64, 1)
+            for connections, rounds in self.form.rounds.items():
+                for number in range(rounds):
+                    seconds = 2 if connections == 64 else self.form.seconds
+                    self.results.windows += await contest.round(number, connections, seconds)
+
     async def alone(self) -> None:
-        """Start and end each, nothing else running."""
+        """Start and end each, nothing else running; their files have been read by now."""
         for _ in range(self.form.starts):
             for contender in self._able(_LIVING):
                 try:
@@ -105,14 +117,6 @@ class Comparison:
                 self.results.ends.append(end)
                 lost = sum(end.lost.values())
                 self.say(f"{contender.name}: first answer after {start.seconds:.1f} s, {start.pss:.0f} MB, lost {lost}")
-
-    async def contest(self) -> None:
-        """Measure all in turn, with 64 connections first: to warm up, and then."""
-        async with Contest.of(table.ALL, TINY, self.results.errors, self.say) as contest:
-            await contest.round(-1, 64, 1)
-            for connections, rounds in self.form.rounds.items():
-                for number in range(rounds):
-                    self.results.windows += await contest.round(number, connections, self.form.seconds)
 
     async def limits(self) -> None:
         """Measure the bare model, and the pod where the model or the input is large."""
@@ -138,10 +142,14 @@ class Comparison:
 
     async def ends(self) -> None:
         """End each as often as the form says."""
-        for contender in self._able(_LIVING):
-            self.results.ends += await ends(contender, self.form.ends - self.form.starts)
-            runs, lost = self.results.ended(contender.name)
-            self.say(f"{contender.name}: {lost.total()} lost in {runs} ends {dict(lost) or ''}")
+        await ends(self._able(_LIVING), self.form.ends - self.form.starts, self._ended)
+
+    def _ended(self, contender: table.Contender, found: list[End | BaseException]) -> None:
+        self.results.ends += [end for end in found if isinstance(end, End)]
+        runs, lost = self.results.ended(contender.name)
+        self.say(f"{contender.name}: {lost.total()} lost in {runs} ends {dict(lost) or ''}")
+        for error in (error for error in found if isinstance(error, BaseException)):
+            self.say(f"{contender.name}, not counted: {error}")
 
     def _able(self, contenders: tuple[table.Contender, ...] | list[table.Contender]) -> list[table.Contender]:
         return [contender for contender in contenders if contender.name not in self.results.errors]

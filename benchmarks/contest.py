@@ -59,7 +59,7 @@ class Contest:
             except RuntimeError as error:
                 self._errors[name] = str(error)
                 del self._programs[name]
-        rates = ", ".join(f"{window.name} {window.rate:,.0f}" for window in sorted(found, key=_by_rate))
+        rates = "; ".join(f"{window.name} {window.rate:.0f}" for window in sorted(found, key=_by_rate))
         self._say(f"{connections} connections, round {number + 1}: {rates}")
         return found
 
