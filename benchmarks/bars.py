@@ -35,5 +35,5 @@ def _bar(y: int, name: str, ratio: float, scale: float, kind: str) -> str:
     return (
         f'<text x="{_LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(name)}</text>'
         f'<rect x="{_LABEL}" y="{y}" width="{length:.1f}" height="16" fill="{_COLOURS[kind]}"/>'
-        f'<text x="{_LABEL + length + 6:.1f}" y="{y + 12}">{ratio:.3g}</text>\n'
+        f'<text x="{_LABEL + length + 6:.1f}" y="{y + 12}">{ratio:.2g}</text>\n'
     )

@@ -10,6 +10,7 @@ from benchmarks.results import Results
 
 _BEGIN: Final = "<!-- make bench writes from here -->"
 _END: Final = "<!-- to here -->"
+_RUNTIMES: Final = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
 _COLUMNS: Final = (1, 16, 64, 256)
 _HEAD: Final = (
     "| | requests/s at 1 | 16 | 64 | 256 connections | p50 / p99 at 64 | CPU a request | memory (PSS) | start "
@@ -19,7 +20,7 @@ _HEAD: Final = (
 
 def text(results: Results) -> str:
     """Return all that was found, for a terminal."""
-    lines = [_HEAD, *_rows(results), "", _limits(results), "", *_storms(results), ""]
+    lines = [_HEAD, *_rows(results), "", _limits(results), "", *_storms(results), "", *_failures(results), ""]
     lines += [f"{name} fails: {error}" for name, error in results.errors.items()]
     return "\n".join([*lines, *map(str, goals(results))])
 
@@ -35,16 +36,16 @@ def write(results: Results, path: Path) -> None:
 
 
 def _section(results: Results) -> str:
-    rounds = len(results.of(POD, 64))
     caption = (
-        f"One model, 32 numbers through two layers of 256, one row a request as JSON; every contender with TensorFlow "
-        f"and in an environment of its own,\nbatching where it can; {results.machine}, load by `wrk` on the same ones; "
-        f"medians of {rounds} windows. `make bench` does it again."
+        "One model, 32 numbers through two layers of 256, and one row a request, as JSON. Each peer is a server in\n"
+        "`benchmarks/peers/` with an environment of its own, TensorFlow, and its batching where it has any. The load, "
+        f"by `wrk`, shares\n{results.machine} with them; medians of {len(results.of(POD, 64))} windows that take turns. "
+        "`make bench` does it again, and takes wrk besides."
     )
     picture = "![Requests a second at 64 connections, times the naive pod's](docs/benchmark.svg)"
     failed = [f"{name} does not run here: {error.splitlines()[-1]}" for name, error in results.errors.items()]
-    found = [caption, picture, "\n".join([_HEAD, *_rows(results)]), _ratios(results), _limits(results)]
-    return "\n\n".join([*found, *_storms(results)[:3], *failed])
+    paragraphs = [caption, picture, "\n".join([_HEAD, *_rows(results)]), _ratios(results), _limits(results)]
+    return "\n\n".join([*paragraphs, *_storms(results, 3), *failed])
 
 
 def _rows(results: Results) -> Iterator[str]:
@@ -77,21 +78,29 @@ def _ratios(results: Results) -> str:
 
 def _limits(results: Results) -> str:
     rates = [f"{limit.name} {_number(results.rate(limit.name, 64))}" for limit in table.LIMITS]
-    calls = [f"bare {name} {_number(call)} µs a call" for name, call in results.calls.items()]
-    rows = [f"{_number(rate)} rows/s by 64 with {name}" for name, rate in results.rows.items()]
-    return f"Limits, requests a second at 64 connections: {'; '.join([*rates, *calls, *rows])}."
+    bare = [
+        f"a bare call of {_RUNTIMES[name]} {_number(call)} µs, {_number(results.rows.get(name))} rows/s by 64"
+        for name, call in results.calls.items()
+    ]
+    return f"Limits, requests/s at 64 connections: {'; '.join([*rates, *bare])}."
 
 
-def _storms(results: Results) -> list[str]:
-    """Return a sentence for each contender, those that people look for first."""
+def _failures(results: Results) -> Iterator[str]:
+    for name, connections in dict.fromkeys((window.name, window.connections) for window in results.windows):
+        if failed := sum(window.failed for window in results.of(name, connections)):
+            yield f"{name}, {connections} connections: {failed} answers were none of 2xx; no rate counts them"
+
+
+def _storms(results: Results, most: int | None = None) -> list[str]:
+    """Return a paragraph about so many contenders, those that people look for first."""
     first = [POD, NAIVE, best(results)]
     order = sorted(results.storms, key=lambda storm: first.index(storm.name) if storm.name in first else len(first))
-    return [
-        f"Twice its capacity, {_number(storm.offered)} requests/s of a model of milliseconds: {storm.name} answers "
-        f"{_number(storm.answered)} with a p99 of {_number(storm.p99)} ms, refuses {_number(storm.refused)}, "
-        f"loses {_number(storm.lost)}."
-        for storm in order
+    said = [
+        f"{storm.name}, of {_number(storm.offered)} requests/s answers {_number(storm.answered)}, p99 "
+        f"{_number(storm.p99)} ms, refuses {_number(storm.refused)}, loses {_number(storm.lost)}"
+        for storm in order[:most]
     ]
+    return [f"At twice its own capacity, with a model of some milliseconds: {'; '.join(said)}."] if said else []
 
 
 def _number(value: float | None, digits: int = 0) -> str:
