@@ -1,4 +1,7 @@
-"""The table of contenders: how each is installed, started and asked."""
+"""The table of contenders: how each is installed, started and asked.
+
+The naive pod, http.server and the limits need nothing that the pod does not need too: they run in its environment.
+"""
 
 import os
 from collections.abc import Mapping
