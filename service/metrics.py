@@ -66,6 +66,8 @@ class Window:
 
     def _forget(self) -> None:
         now = int(self._clock() * self._STEPS / WINDOW)
+        if now == self._step:
+            return
         for step in range(max(self._step, now - self._STEPS) + 1, now + 1):
             self._sums[step % self._STEPS] = 0.0
         self._step = now

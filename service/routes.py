@@ -50,15 +50,18 @@ class Infer:
     """Answers inference requests in one wire format; bare ASGI, for this is what there is to be fast at."""
 
     codec: Codec
+    #: The highest priority that a body may ask for.
+    priority: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
         headers = Headers(scope=scope)
         with handlers.served(scope) as model:  # 404 503
+            model.batcher.check(self.priority, scope["state"]["deadline"])  # 429, before the body is read
             body = (await receive())["body"]
             call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
             outputs = await model.batcher.submit(call, _deadline(scope, call))  # 413 429 500 504
-        size, reply = sum(array.nbytes for array in outputs.values()), Reply(outputs, model.name, model.version)
+        size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
         answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
         if coding := preferred(headers.get("accept-encoding", "")):
             answer, lines = await _packed(answer, lines, coding)
@@ -75,7 +78,7 @@ class Pattern(Route):
         self.param_convertors = dict.fromkeys(self.path_regex.groupindex, StringConvertor())
 
 
-_predict, _infer = Infer(tfserving), Infer(oip)
+_predict, _infer = Infer(tfserving), Infer(oip, priority=1)
 
 #: Counted for scaling; the names are the metrics' label values.
 INFERENCE: Final = [
@@ -202,8 +205,15 @@ async def _packed(body: bytes, headers: Mapping[str, str], coding: str) -> tuple
 
 
 def _encoded(body: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    lines = _JSON if headers is http.JSON else _lines(headers)
     return [*lines, (b"content-length", b"%d" % len(body))]
+
+
+def _lines(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_JSON: Final = _lines(http.JSON)
 
 
 @functools.lru_cache(_PATHS)

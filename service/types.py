@@ -68,7 +68,10 @@ class TensorSpec:
         """Tell whether a tensor of `shape` fits."""
         if self.shape is None:
             return True
-        return len(shape) == len(self.shape) and all(w in (None, g) for w, g in zip(self.shape, shape, strict=True))
+        for wanted, given in zip(self.shape, shape, strict=False):
+            if wanted != given and wanted is not None:
+                return False
+        return len(shape) == len(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

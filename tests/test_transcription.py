@@ -249,7 +249,7 @@ async def test_strangers_do_not_count_for_scaling_until_their_token_is_known(tmp
 async def test_strangers_cannot_take_the_places_of_those_who_have_tokens(tmp_path: Path, tokens: str) -> None:
     room: dict[str, Any] = {"max_body_bytes": 4 << 20, "max_binary_bytes": 4 << 20, "max_inflight_bytes": 8 << 20}
     async with speaking(tmp_path, tokens_file=tokens, max_inflight=32, **room) as pod:
-        declared = {"Content-Length": str(4 << 20)}
+        declared = {"Content-Length": str(4 << 20), "Content-Type": "application/x-www-form-urlencoded"}
         flood = [asyncio.create_task(pod.http.post("/", content=unending(), headers=declared)) for _ in range(40)]
         while (
             await pod.metric("tfpod_inflight_requests") != 2

@@ -54,6 +54,11 @@ class Batcher:
         self._later_rows = self._later_bytes = 0
         self._worker = Worker(runner, self._deliver, clock, batching.sizes)
 
+    def check(self, priority: int, deadline: float) -> None:
+        """Raise what `submit` would now raise for a single row: worth asking before a body is read."""
+        if self._line or self._stuck:
+            self._admit(1, 0, priority, deadline)
+
     async def submit(self, call: Call, deadline: float) -> Tensors:
         """Return the outputs for `call`, of one row at least; one that is larger than a batch is computed in pieces.
 
@@ -164,7 +169,8 @@ class Batcher:
         try:
             result = await part.answer
         finally:
-            self._line.remove(part)
+            if part.begun is None:
+                self._line.remove(part)
             _note(part)
         if isinstance(result, Failure):
             raise result.kind(result.text)

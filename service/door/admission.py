@@ -148,27 +148,24 @@ class Admission:
 
     async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", place: Place, headers: Headers) -> None:
         """See to a request for inference, as long as its deadline lasts."""
-        arrived = functools.partial(self._metrics.arrived, place.inference or OTHER)
-        state = scope.setdefault("state", {})
+        route, lane, state = place.inference or OTHER, self._known, scope.setdefault("state", {})
         if place.is_open:
-            lane, state["arrived"] = self._strangers, arrived
+            lane, state["arrived"] = self._strangers, functools.partial(self._metrics.arrived, route)
         else:
-            lane = self._known
-            arrived()
+            self._metrics.arrived(route)
         body = self._body(scope, place, headers, lane.room)
         deadline = time.monotonic() + self._seconds(headers)
         try:
             with lane, body, self._deadlines.until(deadline):
-                answer.closes = False
-                message: Message | None = {"type": "http.request", "body": await body.read(receive), "more_body": False}
 
-                async def replay() -> Message:
-                    nonlocal message
-                    given, message = message, None
-                    return given or await receive()
+                async def whole() -> Message:
+                    if body.complete:
+                        return await receive()
+                    answer.closes = False
+                    return {"type": "http.request", "body": await body.read(receive), "more_body": False}
 
                 state["deadline"], state["take"] = deadline, body.take
-                await self._app(scope, replay, answer)
+                await self._app(scope, whole, answer)
         except TimeoutError:
             if not body.complete:
                 raise IncompleteRequest("the body did not arrive in time") from None

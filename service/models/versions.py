@@ -30,22 +30,23 @@ class Model:
         #: What makes text of a speech model's answers.
         self.recogniser = recogniser
         self._users = 0
-        self._left = asyncio.Event()
-        self._left.set()
+        #: Once somebody waits for the last user to leave.
+        self._left: asyncio.Event | None = None
 
     def __enter__(self) -> Self:
         self._users += 1
-        self._left.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._users -= 1
-        if not self._users:
+        if self._left and not self._users:
             self._left.set()
 
     async def unused(self) -> None:
-        """Return when nobody is within."""
-        await self._left.wait()
+        """Return when nobody is within; nobody may enter any more."""
+        self._left = asyncio.Event()
+        if self._users:
+            await self._left.wait()
 
 
 class Refusal(NamedTuple):

@@ -113,3 +113,16 @@ async def test_the_pieces_of_a_large_call_end_with_it_when_the_model_does_not_an
         with pytest.raises(NotReady):
             await scene.submit(double(1, 2, 3, 4, 5))
         assert (scene.batcher.queue_rows, scene.batcher.queue_bytes) == (0, 0)
+
+
+async def test_whether_there_is_room_can_be_asked_before_a_call_is_made() -> None:
+    async with stage(max_queue_rows=4) as scene:
+        scene.batcher.check(0, scene.clock.now + 1.0)
+        await scene.occupy()
+        scene.batcher.check(0, scene.clock.now + 1.0)
+        scene.submit(double(*range(4)))
+        await turns()
+        with pytest.raises(Overloaded, match="4 rows wait"):
+            scene.batcher.check(0, scene.clock.now + 1.0)
+        scene.batcher.check(1, scene.clock.now + 1.0)
+        scene.puppet.free()

@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from service.door.admission import Admission, Limits
 from service.door.tokens import Tokens
-from service.errors import InvalidRequest, PodError
+from service.errors import InvalidRequest, Overloaded, PodError
 from service.metrics import Metrics
 from service.routes import respond
 
@@ -69,13 +69,14 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Held:
-    """An app that answers when it is told to, and notes when it is stopped."""
+    """An app that reads, answers when it is told to, and notes when it is stopped."""
 
     def __init__(self) -> None:
         self.begun, self.go = asyncio.Semaphore(0), asyncio.Event()
         self.stopped = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
         self.begun.release()
         try:
             await self.go.wait()
@@ -350,8 +351,9 @@ async def test_a_client_that_does_not_read_its_answer_is_given_up_at_the_deadlin
 )
 async def test_the_deadline_is_no_later_than_the_proxys(expected: bytes, status: int) -> None:
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
         await asyncio.sleep(0.2)
-        await app(scope, receive, send)
+        await Response(b"late")(scope, receive, send)
 
     headers = ((b"x-envoy-expected-rq-timeout-ms", expected),)
     assert await Caller(headers=headers).body().ask(door(slow)[0]) == status
@@ -405,6 +407,16 @@ async def test_the_apps_refusals_are_answered() -> None:
     caller = Caller().body()
     assert await caller.ask(door(refuse)[0]) == 400
     assert caller.text == '{"error":"no such thing"}'
+
+
+async def test_what_the_app_refuses_before_it_asks_for_the_body_is_refused_unread() -> None:
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        raise Overloaded("full")
+
+    caller = Caller(headers=((b"expect", b"100-continue"),)).body()
+    assert await caller.ask(door(refuse)[0]) == 429
+    assert caller.reads == 0
+    assert caller.headers[b"connection"] == b"close"
 
 
 async def test_an_unexpected_error_is_logged_and_answered_without_its_secrets(
