@@ -38,7 +38,7 @@ def write(results: Results, path: Path) -> None:
 def _section(results: Results) -> str:
     caption = (
         "One model, 32 numbers through two layers of 256, and one row a request, as JSON. Each peer is a server in\n"
-        "`benchmarks/peers/` with TensorFlow in an environment of its own, and its batching where it has any. The load, "
+        "`benchmarks/peers/` with TensorFlow in an environment of its own, and batching where it has any. The load, "
         f"by `wrk`, shares\n{results.machine} with them; medians of {len(results.of(POD, 64))} windows in turn. "
         "`make bench` does it again; it needs wrk."
     )
