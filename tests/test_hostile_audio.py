@@ -174,6 +174,21 @@ def test_a_file_that_lies_is_heard_as_far_as_it_goes_or_refused(pod: Pod, file: 
     assert pod.piece(0, file, Tfpod_Session="new", Content_Type="audio/wav").status_code == status
 
 
+@pytest.mark.parametrize("path", ["/v1/transcribe", "/v1/stream", "/speech"])
+def test_two_hours_that_nobody_announced_are_refused_before_they_are_there(pod: Pod, path: str) -> None:
+    sent = 0
+
+    def hours() -> Iterator[bytes]:
+        nonlocal sent
+        while sent < 2 * 3600 * 2 * RATE:
+            sent += 2 * RATE
+            yield bytes(2 * RATE)
+
+    answer = pod.http.post(path, content=hours(), headers=PCM | {"Tfpod-Sequence": "0", "Tfpod-Session": "new"})
+    assert (answer.status_code, "/v1/stream" in answer.text) == (413, True)
+    assert sent < 100 << 20
+
+
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
 def test_files_broken_in_any_place_are_heard_or_refused(pod: Pod, form: str) -> None:
     target = io.BytesIO()
