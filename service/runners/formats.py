@@ -70,7 +70,7 @@ def _saved_model(tf: Any, folder: Path) -> Loaded:
 
 
 def _direct(function: Any) -> Callable[..., Mapping[str, Any]]:
-    """Return the function less what TensorFlow finds out about its arguments in each call: half the cost of a small one.
+    """Return the function less what TensorFlow asks of its arguments in each call: a third of a small model's time.
 
     That way in is not public. Where it is not found the function is returned as it is.
     """

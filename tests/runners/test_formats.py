@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from service.runners import formats
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import ELEMENT_TYPES, Array, TensorSpec
 from tests.runners.test_tensorflow import load
