@@ -10,7 +10,8 @@ from benchmarks.results import Storm
 from benchmarks.workloads import DENSE
 
 _SHARE: Final = 2.0
-_CLIENTS: Final = 64
+#: Those that batch can do more, the more are asking.
+_CLIENTS: Final = 256
 #: More than any server has in flight at once.
 _CONNECTIONS: Final = 400
 _PATIENCE: Final = 5.0  # seconds after which an answer is of no use
