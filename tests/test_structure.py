@@ -57,7 +57,7 @@ OWNERS: Final = {
     "soundfile": ["speech.audio"],
     "soxr": ["speech.audio"],
     "opentelemetry": ["door.tracing"],
-    "uvicorn": ["net.server", "net.connections", "net.connection", "adapter.protocol"],
+    "uvicorn": ["net.server", "net.connections", "net.connection", "net.outlet", "adapter.protocol"],
     "httptools": ["net.connection", "net.heads"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from service.net.alarm import Alarm
 from service.net.connections import Connections
 from service.net.heads import Forget, without_upgrade
+from service.net.outlet import Outlet
 from service.net.server import unread
 
 #: Bytes that the head of a request may have.
@@ -111,7 +112,7 @@ class Connection(HttpToolsProtocol):
             self._fail(429, f"more than {_PIPELINED} requests wait on one connection")
         super().on_headers_complete()
         self.headers = Forget()  # where the parser puts trailers
-        self.cycle.transport = cast("asyncio.Transport", _Exit(self))
+        self.cycle.transport = cast("asyncio.Transport", Outlet(self.transport, self.cycle, self._end))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -130,6 +131,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
+        if self._active:
+            cast("Outlet", self._active.transport).flush()
         if self.transport.is_closing() or (self._deaf and self._reading.is_set):
             return
         self.flow.resume_reading()
@@ -162,6 +165,13 @@ class Connection(HttpToolsProtocol):
         """Go on: the client has read."""
         super().resume_writing()
         self._writing.unset()
+
+    def _end(self) -> None:
+        """Close at once if the request has been read to its end."""
+        if self.cycle.more_body:
+            self.leave()
+        else:
+            self.transport.close()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]
         self._active = cycle
@@ -221,19 +231,3 @@ class Connection(HttpToolsProtocol):
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
         self.leave()
-
-
-class _Exit:
-    """What a request's cycle sees of the transport: its answer may close the connection, in good order."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-
-    def close(self) -> None:
-        """Close at once if the request has been read to its end."""
-        if self._connection.cycle.more_body:
-            self._connection.leave()
-        else:
-            self._connection.transport.close()

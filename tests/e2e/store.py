@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.host import run
 from tests.cluster.images import load
 from tests.e2e.release import Release
-from tests.e2e.target import Target
+from tests.e2e.target import CommandError, Target, eventually
 
 PASSWORD = "a-password-of-the-end-to-end-tests"
 URL = f"redis://:{PASSWORD}@redis:6379/0"
@@ -43,11 +43,23 @@ def provide(target: Target) -> str:
 
 
 def start(release: Release, image: str) -> None:
-    """Start the Redis that URL names, and return when it listens."""
+    """Start the Redis that URL names, and return when every pod of the release reaches it."""
     release.target.kubectl(
         "--namespace", release.namespace, "apply", "--server-side", "-f", "-", stdin=json.dumps(_manifests(image))
     )
     release.kubectl("wait", "--for=condition=Ready", "pod/redis", "--timeout=120s")
+    for pod in release.pods():
+        eventually(lambda pod=pod: _reached(release, pod), 60, f"{pod} does not reach Redis by its Service")
+
+
+def _reached(release: Release, pod: str) -> bool:
+    try:
+        release.kubectl(
+            "exec", pod, "--", "python", "-c", "import socket; socket.create_connection(('redis', 6379), 5)"
+        )
+    except CommandError:
+        return False
+    return True
 
 
 def _manifests(image: str) -> dict[str, Any]:
