@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +49,21 @@ def start(release: Release, image: str) -> None:
         "--namespace", release.namespace, "apply", "--server-side", "-f", "-", stdin=json.dumps(_manifests(image))
     )
     release.kubectl("wait", "--for=condition=Ready", "pod/redis", "--timeout=120s")
-    for pod in release.pods():
-        eventually(lambda pod=pod: _reached(release, pod), 60, f"{pod} does not reach Redis by its Service")
+    eventually(lambda: all(map(_reached_by(release), release.pods())), 60, "Redis is not reached by its Service")
 
 
-def _reached(release: Release, pod: str) -> bool:
-    try:
-        release.kubectl(
-            "exec", pod, "--", "python", "-c", "import socket; socket.create_connection(('redis', 6379), 5)"
-        )
-    except CommandError:
-        return False
-    return True
+def _reached_by(release: Release) -> Callable[[str], bool]:
+    """Return what tells whether a pod reaches it: routes to a Service come a while after the Service."""
+
+    def reached(pod: str) -> bool:
+        connect = "import socket; socket.create_connection(('redis', 6379), 5)"
+        try:
+            release.kubectl("exec", pod, "--", "python", "-c", connect)
+        except CommandError:
+            return False
+        return True
+
+    return reached
 
 
 def _manifests(image: str) -> dict[str, Any]:
