@@ -16,6 +16,9 @@ from benchmarks.workloads import Workload
 
 Say = Callable[[str], None]
 _WAKE = 0.2  # seconds that a server has to itself before its window
+#: Seconds after it, at most, in which it ends what is in flight, and how busy it may be when it is stopped: one that
+#: times its batches would take the stop for a batch of half a minute, and wait accordingly ever after.
+_SETTLE, _LOOK, _IDLE = 3.0, 0.2, 0.1
 
 
 class Contest:
@@ -82,12 +85,24 @@ class Contest:
         try:
             yield program
         finally:
+            await _settled(program)
             program.tree.send(signal.SIGSTOP)
 
     @property
     def names(self) -> Sequence[str]:
         """Who runs."""
         return list(self._programs)
+
+
+async def _settled(program: Program) -> None:
+    """Return once a program computes next to nothing, or has had its time."""
+    before = program.tree.cpu()
+    for _ in range(round(_SETTLE / _LOOK)):
+        await asyncio.sleep(_LOOK)
+        now = program.tree.cpu()
+        if now - before < _IDLE * _LOOK:
+            return
+        before = now
 
 
 def _by_rate(window: Window) -> float:
