@@ -10,8 +10,10 @@ round. Every peer has an environment of its own, which the first run makes. Tabl
 """
 
 import argparse
+import asyncio
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -64,7 +66,9 @@ class Comparison:
     _begun: float = field(default_factory=time.monotonic)
 
     async def run(self) -> None:
-        """Measure all, stage by stage."""
+        """Measure all, stage by stage; a SIGTERM ends it, and all servers, as Ctrl-C does."""
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         self.prepare()
         for stage in (self.contest, self.alone, self.limits, self.storms, self.ends):
             self.say(f"--- {stage.__name__}")
