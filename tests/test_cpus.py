@@ -1,6 +1,8 @@
 """service/cpus.py: the processors that a container may use, by cgroup and affinity."""
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,21 @@ def test_a_system_without_affinity_is_asked_for_its_processors(tmp_path: Path, m
 
 def test_on_this_machine_there_is_at_least_one() -> None:
     assert cpus.available() >= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness is a thread's own on Linux alone")
+def test_a_thread_and_those_that_it_starts_give_way_to_the_others() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def run() -> None:
+        cpus.give_way()
+        inner = threading.Thread(target=lambda: found.append(niceness()))
+        inner.start()
+        inner.join()
+
+    found: list[int] = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert found == [max(5, niceness())]

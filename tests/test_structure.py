@@ -57,7 +57,7 @@ OWNERS: Final = {
     "soundfile": ["speech.audio"],
     "soxr": ["speech.audio"],
     "opentelemetry": ["door.tracing"],
-    "uvicorn": ["net.server", "net.connections", "net.connection", "net.outlet", "adapter.protocol"],
+    "uvicorn": ["net.server", "net.connections", "net.connection", "adapter.protocol"],
     "httptools": ["net.connection", "net.heads"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
@@ -85,7 +85,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8300
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8400
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

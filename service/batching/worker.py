@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from service import cpus
 from service.errors import DeadlineExceeded, ModelFailed, PodError
 from service.types import Array, Runner, Signature, Tensors
 
@@ -97,6 +98,7 @@ class Worker:
         self._batches.put(())
 
     def _compute_all(self) -> None:
+        cpus.give_way()
         while self._compute_next():
             pass
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from service import cpus
 from service.batching.worker import one_line
 
 T = TypeVar("T")
@@ -29,6 +30,7 @@ async def in_daemon(work: Callable[[], T]) -> T:
             settle()
 
     def run() -> None:
+        cpus.give_way()
         settle: Callable[[], None]
         try:
             settle = functools.partial(done.set_result, work())

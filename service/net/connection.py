@@ -112,7 +112,7 @@ class Connection(HttpToolsProtocol):
             self._fail(429, f"more than {_PIPELINED} requests wait on one connection")
         super().on_headers_complete()
         self.headers = Forget()  # where the parser puts trailers
-        self.cycle.transport = cast("asyncio.Transport", Outlet(self.transport, self.cycle, self._end))
+        self.cycle.transport = cast("asyncio.Transport", Outlet(self.transport, self._end))
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

@@ -7,24 +7,25 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
-
 #: A longer piece of body is not copied to stand behind the head.
 _LONG: Final = 64 << 10
+#: The word that a body may come, which is no part of the answer.
+_CONTINUE: Final = b"HTTP/1.1 100 "
 
 
 class Outlet:
     """The transport of one answer; `end` closes the connection, once nothing is held back."""
 
-    __slots__ = ("_cycle", "_end", "_head", "_held", "_write", "is_closing")
+    # Not the cycle: objects that refer to each other wait for the garbage collector.
+    __slots__ = ("_end", "_head", "_held", "_write", "is_closing")
 
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle, end: Callable[[], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, end: Callable[[], None]) -> None:
         self._write, self.is_closing = transport.write, transport.is_closing
-        self._cycle, self._end, self._head, self._held = cycle, end, b"", False
+        self._end, self._head, self._held = end, b"", False
 
     def write(self, data: bytes) -> None:
-        """Write, but what is written first, unless it is the word that a body may come (`100 Continue`)."""
-        if self._cycle.response_started and not self._held:
+        """Write, but not the head before there is more."""
+        if not (self._held or data.startswith(_CONTINUE)):
             self._head, self._held = data, True
         elif self._head and len(data) <= _LONG:
             head, self._head = self._head, b""

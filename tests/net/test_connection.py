@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from dataclasses import replace
 from typing import cast
 
@@ -308,3 +309,17 @@ async def test_a_reset_connection_leaves_no_timer() -> None:
         while pod.server.server_state.connections:
             await asyncio.sleep(0.001)
         assert connection.timeout_keep_alive_task is None
+
+
+async def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        await client.ask(GET)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                assert (await client.ask(GET))[0] == 200
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
