@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Route, Router
@@ -36,7 +35,7 @@ _TFSERVING: Final = "/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]+
 class Codec(Protocol):
     """A wire format of inference requests; tfserving.py says what the two do."""
 
-    def decode(self, body: bytes, headers: Mapping[str, str], signatures: Signatures, /) -> Call:
+    def decode(self, body: bytes, headers: Mapping[bytes, bytes], signatures: Signatures, /) -> Call:
         """Return the call that a request makes; the headers have lower-case names. Raises InvalidRequest."""
         ...
 
@@ -55,7 +54,7 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        headers = Headers(scope=scope)
+        headers = dict(scope["headers"])
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, scope["state"]["deadline"])  # 429, before the body is read
             body = (await receive())["body"]
@@ -63,7 +62,7 @@ class Infer:
             outputs = await model.batcher.submit(call, _deadline(scope, call))  # 413 429 500 504
         size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
         answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
-        if coding := preferred(headers.get("accept-encoding", "")):
+        if coding := preferred(headers.get(b"accept-encoding", b"").decode("latin-1")):
             answer, lines = await _packed(answer, lines, coding)
         await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})
         await send({"type": "http.response.body", "body": answer})

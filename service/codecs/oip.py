@@ -27,6 +27,7 @@ from service.types import (
 )
 
 JSON_LENGTH: Final = "Inference-Header-Content-Length"
+_JSON_LENGTH: Final = JSON_LENGTH.lower().encode()
 
 _DATATYPES: Final = {element.numpy: element.oip for element in ELEMENT_TYPES}
 #: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
@@ -34,7 +35,7 @@ _EMPTY: Final = 1 << 16
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
-def decode(body: bytes, headers: Mapping[str, str], signatures: Signatures) -> Call:
+def decode(body: bytes, headers: Mapping[bytes, bytes], signatures: Signatures) -> Call:
     """Return the call that an infer request makes.
 
     {"id"?, "inputs": [{"name", "shape", "datatype", "data": nested or flat list, row by row}, …],
@@ -91,11 +92,12 @@ def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     return b"".join([head, *blocks]), {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(head))}
 
 
-def _json_length(headers: Mapping[str, str], size: int) -> int:
+def _json_length(headers: Mapping[bytes, bytes], size: int) -> int:
     """Return how many of the body's bytes are JSON: all, unless the header says something else."""
-    text = headers.get(JSON_LENGTH.lower())
-    if text is None:
+    given = headers.get(_JSON_LENGTH)
+    if given is None:
         return size
+    text = given.decode("latin-1")
     if not _INTEGER.fullmatch(text):
         raise InvalidRequest(f"Unable to parse {JSON_LENGTH}, got: {text[:64]}")
     if not 0 <= int(text) <= size:

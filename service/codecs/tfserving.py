@@ -36,7 +36,7 @@ _NAMED: Final = re.compile(rb"\[?[ \t\r\n]*+\{")
 _MOST_OBJECTS: Final = 1 << 16
 
 
-def decode(body: bytes, _headers: Mapping[str, str], signatures: Signatures) -> Call:
+def decode(body: bytes, _headers: Mapping[bytes, bytes], signatures: Signatures) -> Call:
     """Return the call that a predict request makes.
 
     By row:    {"signature_name": NAME, "instances": [VALUE | {INPUT: VALUE, …}, …]}

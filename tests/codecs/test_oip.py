@@ -182,11 +182,11 @@ def test_the_default_signature_is_called_or_else_the_only_one() -> None:
 # Binary
 
 
-def body(*inputs: Any, data: bytes = b"", length: int | None = None, **more: Any) -> tuple[bytes, dict[str, str]]:
+def body(*inputs: Any, data: bytes = b"", length: int | None = None, **more: Any) -> tuple[bytes, dict[bytes, bytes]]:
     """Return a request with binary data, and its headers."""
     head = json.dumps({"inputs": inputs, **more}).encode()
     given = len(head) if length is None else length
-    return head + data, {"inference-header-content-length": str(given)}
+    return head + data, {b"inference-header-content-length": str(given).encode()}
 
 
 def binary_x(size: Any = 16, **changes: Any) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def binary_x(size: Any = 16, **changes: Any) -> dict[str, Any]:
     return tensor
 
 
-def refused_body(content: bytes, headers: dict[str, str], of: Any = None) -> str:
+def refused_body(content: bytes, headers: dict[bytes, bytes], of: Any = None) -> str:
     with pytest.raises(InvalidRequest) as caught:
         oip.decode(content, headers, of or ONE)
     return str(caught.value)
@@ -290,25 +290,25 @@ def test_strings_whose_lengths_lie_are_refused() -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "1.5", "0x10", "+1", "1 ", "9" * 5000, "\u0661"])
 def test_a_length_of_the_json_that_is_no_number_is_refused(value: str) -> None:
-    text = refused_body(b"{}", {"inference-header-content-length": value})
+    text = refused_body(b"{}", {b"inference-header-content-length": value.encode()})
     assert text == f"Unable to parse Inference-Header-Content-Length, got: {value[:64]}"
 
 
 @pytest.mark.parametrize("value", ["-1", "3", "999999999999999999"])
 def test_a_length_of_the_json_beyond_the_body_is_refused(value: str) -> None:
-    text = refused_body(b"{}", {"inference-header-content-length": value})
+    text = refused_body(b"{}", {b"inference-header-content-length": value.encode()})
     assert text == f"inference header size should be in range (0, 2), got: {value}"
 
 
 @pytest.mark.parametrize("cut", [1, 5, 1000])
 def test_a_length_that_cuts_the_json_is_refused(cut: int) -> None:
     content, _ = body(x(more="x" * 2000))
-    assert refused_body(content, {"inference-header-content-length": str(cut)}).startswith("JSON Parse error")
+    assert refused_body(content, {b"inference-header-content-length": str(cut).encode()}).startswith("JSON Parse error")
 
 
 def test_json_in_front_of_binary_may_not_be_deep() -> None:
     head = b"[" * 100_000
-    text = refused_body(head + b"1234", {"inference-header-content-length": str(len(head))})
+    text = refused_body(head + b"1234", {b"inference-header-content-length": str(len(head)).encode()})
     assert text == "JSON Parse error: nested too deeply"
 
 
@@ -416,7 +416,7 @@ def raw(content: bytes, element: str, *shape: int | None, batches: bool = True) 
     free = spec("float32", None if batches else 1)
     return oip.decode(
         content,
-        {"inference-header-content-length": "0"},
+        {b"inference-header-content-length": b"0"},
         signatures({"x": spec(element, *shape)}, {"y": free, "z": free}),
     )
 
@@ -464,7 +464,7 @@ def test_a_body_without_json_that_fits_nothing_is_refused(
 
 
 def test_a_body_without_json_fits_models_of_one_input() -> None:
-    headers = {"inference-header-content-length": "0"}
+    headers = {b"inference-header-content-length": b"0"}
     assert refused_body(b"1234", headers, TWO) == "a body without JSON is one input; there are a, b"
     assert "leaves one size open" in refused_body(b"1234", headers, signatures({"x": TensorSpec(FLOAT, None)}))
     assert refused_body(b"", headers) == "JSON Parse error: The document is empty"
