@@ -4,7 +4,7 @@ import asyncio
 import functools
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
@@ -160,12 +160,12 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
     router = Router(lifespan=lifespan)
     state = {**parts, "version": version, "documents": Documents(PLACES, version)}
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await router(scope, receive, send)
-            return
+            return router(scope, receive, send)
         scope.setdefault("state", {}).update(state)
-        await scope["route"].app(scope, receive, send)
+        found: ASGIApp = scope["route"].app
+        return found(scope, receive, send)
 
     return app
 
@@ -196,11 +196,9 @@ async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
 async def _packed(body: bytes, headers: Mapping[str, str], coding: str) -> tuple[bytes, Mapping[str, str]]:
     """Return the answer as the client takes it; it is packed a few times more slowly than it was written."""
     smaller = await aside(4 * len(body), packed, body, coding)
-    return (
-        (body, headers)
-        if smaller is None
-        else (smaller, {**headers, "Content-Encoding": coding, "Vary": "Accept-Encoding"})
-    )
+    if smaller is None:
+        return body, headers
+    return smaller, {**headers, "Content-Encoding": coding, "Vary": "Accept-Encoding"}
 
 
 def _encoded(body: bytes, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

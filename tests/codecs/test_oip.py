@@ -288,7 +288,7 @@ def test_strings_whose_lengths_lie_are_refused() -> None:
     assert text == "input 'b': string 0 goes on after the end of the data"
 
 
-@pytest.mark.parametrize("value", ["", "x", "1.5", "0x10", "+1", "1 ", "9" * 5000, "\u0661"])
+@pytest.mark.parametrize("value", ["", "x", "1.5", "0x10", "+1", "1 ", "9" * 5000, "\xb2"])
 def test_a_length_of_the_json_that_is_no_number_is_refused(value: str) -> None:
     text = refused_body(b"{}", {b"inference-header-content-length": value.encode()})
     assert text == f"Unable to parse Inference-Header-Content-Length, got: {value[:64]}"
