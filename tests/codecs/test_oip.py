@@ -290,7 +290,7 @@ def test_strings_whose_lengths_lie_are_refused() -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "1.5", "0x10", "+1", "1 ", "9" * 5000, "\xb2"])
 def test_a_length_of_the_json_that_is_no_number_is_refused(value: str) -> None:
-    text = refused_body(b"{}", {b"inference-header-content-length": value.encode()})
+    text = refused_body(b"{}", {b"inference-header-content-length": value.encode("latin-1")})
     assert text == f"Unable to parse Inference-Header-Content-Length, got: {value[:64]}"
 
 
