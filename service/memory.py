@@ -1,16 +1,24 @@
 """Keeps memory small while models come and go: what is never garbage, and what is when a model has gone."""
 
+import contextlib
 import ctypes
 import gc
+from collections.abc import Iterator
 
 
-def keep_for_good() -> None:
-    """Have the garbage collector leave alone what there is now: a later collection then takes 2 ms instead of 200.
+@contextlib.contextmanager
+def for_good() -> Iterator[None]:
+    """Have the garbage collector leave alone what is made within, and was before: TensorFlow, but no model.
 
-    For the time after TensorFlow's import and before any model: its objects stay, a model's should not.
+    Its import leaves next to no garbage, but the collector takes a tenth of the time to find that out; and a later
+    collection takes 2 ms instead of 200.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def give_back() -> None:

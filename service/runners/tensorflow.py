@@ -1,5 +1,6 @@
 """Runs a TensorFlow model."""
 
+import contextlib
 import logging
 import os
 import re
@@ -10,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.errors import InvalidRequest, ModelFailed
-from service.memory import keep_for_good
+from service.memory import for_good
 from service.runners import formats, recorded
 from service.types import Tensors
 
@@ -60,11 +61,9 @@ class TensorFlowRunner:
 def _tensorflow(threads: int) -> Any:
     """Import TensorFlow and bound its thread pools: it counts the machine's processors, not the container's."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    first = "tensorflow" not in sys.modules
-    import tensorflow as tf  # noqa: PLC0415 - seconds long, so only where a model needs it
+    with for_good() if "tensorflow" not in sys.modules else contextlib.nullcontext():
+        import tensorflow as tf  # noqa: PLC0415 - seconds long, so only where a model needs it
 
-    if first:
-        keep_for_good()
     for name in ("tensorflow", "absl"):  # they speak of what is of no use here, such as an optimizer's lost state
         logging.getLogger(name).setLevel(logging.ERROR)
     formats.let_optimizers_load(tf)
@@ -72,7 +71,8 @@ def _tensorflow(threads: int) -> Any:
         tf.config.experimental.set_memory_growth(device, True)
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        # Operations take all processors one after the other: side by side they would mostly wait for each other.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     return tf
 
 

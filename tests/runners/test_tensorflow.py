@@ -195,4 +195,4 @@ def test_tensorflow_is_imported_for_a_model_only_and_told_its_threads_once(folde
         import tensorflow.config.threading as threading
         print(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
     """
-    assert alone(program).split() == ["6.0", "6.0", "3", "3"]
+    assert alone(program).split() == ["6.0", "6.0", "3", "1"]
