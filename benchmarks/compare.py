@@ -53,7 +53,7 @@ class Form:
 
 _FORMS: Final = {
     "short": Form({1: 1, 16: 1, 64: 3, 256: 1}, 1, starts=1, ends=3, storm=4, storms=False),
-    "full": Form({1: 2, 16: 2, 64: 5, 256: 2}, 2, starts=2, ends=20, storm=10, storms=True),
+    "full": Form({1: 2, 16: 1, 64: 6, 256: 1}, 2, starts=1, ends=20, storm=8, storms=True),
 }
 
 

@@ -24,7 +24,7 @@ from models.speech.voices import spoken
 
 HERE: Final = Path(__file__).resolve().parent
 SEED: Final = 4000
-EPOCHS: Final = 60
+EPOCHS: Final = 36
 #: From this epoch on, the network is good enough to cut recordings into syllables; it does so anew every few epochs.
 SPLICED_FROM, CUT_EVERY = 9, 6
 #: Sentences that espeak-ng speaks, and how many of them are in an epoch.
