@@ -39,8 +39,8 @@ def _section(results: Results) -> str:
     caption = (
         "One model, 32 numbers through two layers of 256, and one row a request, as JSON. Each peer is a server in\n"
         "`benchmarks/peers/` with TensorFlow in an environment of its own, and batching where it has any. The load, "
-        f"by `wrk`, shares\n{results.machine} with them; medians of {len(results.of(POD, 64))} windows in turn. "
-        "`make bench` does it again; it needs wrk."
+        f"by `wrk`, comes\nfrom the same machine: {results.machine}. Medians of {len(results.of(POD, 64))} windows in "
+        "turn. `make bench` does it again; it needs wrk."
     )
     picture = "![Requests a second at 64 connections, times the naive pod's](docs/benchmark.svg)"
     failed = [f"{name} does not run here: {error.splitlines()[-1]}" for name, error in results.errors.items()]
