@@ -68,10 +68,13 @@ class Soak:
         """Leave somewhere between the first byte of the question and the last of the answer."""
         connection = await Connection.to(self._json.host, self._json.port)
         request = self._json.request[: self._random.randrange(1, 2 * len(self._json.request))]
-        asking = asyncio.ensure_future(connection.ask(request))
-        await asyncio.sleep(self._random.random() * _PAUSE)
-        connection.close()
-        await asyncio.gather(asking, return_exceptions=True)
+        try:
+            async with asyncio.timeout(self._random.random() * _PAUSE):
+                await connection.ask(request)
+        except (LostError, TimeoutError):
+            pass
+        finally:
+            connection.close()
         self.asked["left"] += 1
 
     async def _ask(self, target: Target, expected: int) -> None:
