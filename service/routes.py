@@ -1,6 +1,5 @@
 """The one route table, and the walk of an inference request behind it on one screen."""
 
-import asyncio
 import functools
 import re
 import time
@@ -16,7 +15,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from service import handlers, transcription
 from service.codecs import asrt, http, oip, tfserving
-from service.door.bodies import LARGE, aside
+from service.door.bodies import aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
 from service.stages import note
@@ -188,7 +187,7 @@ def _deadline(scope: Scope, call: Call) -> float:
 async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
     """Do the work, in a thread if `size` bytes are much, and note how long it took."""
     begun = time.monotonic()
-    result = await asyncio.to_thread(work, *args) if size > LARGE else work(*args)
+    result = await aside(size, work, *args)
     note(name, begun)
     return result
 
