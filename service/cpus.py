@@ -30,8 +30,9 @@ def give_way() -> None:
     alone, where niceness is a thread's own (sched(7)).
     """
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def _quota_v2(path: Path) -> float | None:
