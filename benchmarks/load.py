@@ -27,6 +27,12 @@ class Step(NamedTuple):
     seconds: float
 
 
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of all do not exceed; NaN without any."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+
+
 @dataclass
 class Report:
     """What came of the requests: each ends once, answered with 2xx or as one kind of failure.
@@ -48,8 +54,7 @@ class Report:
 
     def quantile(self, share: float) -> float:
         """Return the latency in seconds that `share` of the answered requests kept to; NaN without any."""
-        ordered = sorted(self.latencies)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+        return quantile(self.latencies, share)
 
     def summary(self) -> dict[str, object]:
         """Return the counts, and the latencies in milliseconds, ready for JSON."""

@@ -15,7 +15,7 @@ from typing import Final
 import uvloop
 
 from benchmarks import wrk
-from benchmarks.load import Report, Step, offer
+from benchmarks.load import Report, Step, offer, quantile
 from benchmarks.peers import table
 from benchmarks.programs import Program
 from benchmarks.workloads import DENSE, save
@@ -74,8 +74,7 @@ async def run(rounds: int, seconds: float) -> bool:
 
 
 def _milliseconds(seconds: Sequence[float], share: float) -> float:
-    ordered = sorted(seconds)
-    return 1000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else float("nan")
+    return 1000 * quantile(seconds, share)
 
 
 def main() -> None:

@@ -48,6 +48,16 @@ class Browser:
         assert "error" not in message, message
         return message["result"]
 
+    @contextlib.contextmanager
+    def opened(self, url: str, sign: str) -> Iterator["Browser"]:
+        """Open a page anew, and wait for the sign that it is there; at the end nothing must have gone wrong in it."""
+        self.complaints.clear()
+        self.open(url)
+        self.call("Page.reload")
+        self.text(sign)
+        yield self
+        assert self.complaints == []
+
     def open(self, url: str, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
         """Go to a page, in a window of this size; `scheme` is what the person prefers, light or dark."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)

@@ -41,12 +41,8 @@ def pod() -> Iterator[str]:
 @pytest.fixture
 def page(chromium: Browser, pod: str) -> Iterator[Browser]:
     """The page, opened anew; at the end nothing must have gone wrong in it."""
-    chromium.complaints.clear()
-    chromium.open(f"{pod}/#digits")
-    chromium.call("Page.reload")
-    chromium.text(".signature h3")
-    yield chromium
-    assert chromium.complaints == []
+    with chromium.opened(f"{pod}/#digits", ".signature h3"):
+        yield chromium
 
 
 def arc(middle: Point, radii: Point, start: float, end: float) -> list[Point]:

@@ -99,12 +99,8 @@ def pod(model: Path) -> Iterator[str]:
 @pytest.fixture
 def page(chromium: Browser, pod: str) -> Iterator[Browser]:
     """The page, opened anew; at the end nothing must have gone wrong in it."""
-    chromium.complaints.clear()
-    chromium.open(f"{pod}/#speech")
-    chromium.call("Page.reload")
-    chromium.text(SPEAK)
-    yield chromium
-    assert chromium.complaints == []
+    with chromium.opened(f"{pod}/#speech", SPEAK):
+        yield chromium
 
 
 def characters(page: Browser, selector: str) -> str:
