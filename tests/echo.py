@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,11 +61,12 @@ def models(
     load: Load,
     registry: CollectorRegistry | None = None,
     labels: Mapping[str, Mapping[str, int]] | None = None,
+    clock: Callable[[], float] = time.monotonic,
     **paths: Path,
 ) -> Iterator[Models]:
     """Make the models of these names."""
     metrics = Metrics(registry or CollectorRegistry(), [])
-    made = Models(paths, load, metrics, Batching(4, 16), labels)
+    made = Models(paths, load, metrics, Batching(4, 16), labels, clock=clock)
     try:
         yield made
     finally:

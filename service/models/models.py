@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Models:
         metrics: Metrics,
         batching: Batching,
         labels: Labels | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._load, self._batching, self._one_at_a_time = load, batching, threading.Lock()
         self._versions: dict[str, Versions] = {}
@@ -44,7 +47,9 @@ class Models:
         for name, path in paths.items():
             of_model = metrics.model(name)
             self._versions[name] = Versions(name, (labels or {}).get(name, {}), of_model)
-            self._reloads[name] = Reload(self._versions[name], path, self._load_and_warm, of_model, batching)
+            self._reloads[name] = Reload(
+                self._versions[name], path, self._load_and_warm, of_model, batching, clock=clock
+            )
         metrics.watch("tfpod_queue_rows", lambda: sum(batcher.queue_rows for batcher in self._batchers()))
         metrics.watch("tfpod_queue_bytes", lambda: sum(batcher.queue_bytes for batcher in self._batchers()))
         metrics.watch("tfpod_model_running_seconds", self.stuck_for)

@@ -18,6 +18,9 @@ from service.models.versions import Model, Refusal, Versions
 from service.speech.recogniser import Recogniser
 from service.types import Runner
 
+#: Seconds until a load that failed is tried again, at first and at most: what Kubernetes waits for a container.
+_FIRST, _LONGEST = 10.0, 300.0
+
 _log = logging.getLogger("tfpod.models")
 
 
@@ -35,9 +38,11 @@ class Reload:
         make: Callable[[Path], Runner],
         metrics: ModelMetrics,
         batching: Batching,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._versions, self._path, self._make = versions, path, make
-        self._metrics, self._batching = metrics, batching
+        self._metrics, self._batching, self._clock = metrics, batching, clock
         self._seen = _Seen(frozenset(), (), ())
         self._trouble = ""
 
@@ -52,7 +57,8 @@ class Reload:
     async def start(self) -> None:
         """Load what was found: versions with labels, then the newest that can be. Raises ModelError.
 
-        An older one, if need be: while a broken one lies there, a new pod has to serve what all others do.
+        An older one, if need be: while a broken one lies there, a new pod has to serve what all others do. If none can
+        be, Kubernetes tries again, with a new container.
         """
         versions = self._versions
         for found in self._seen.labelled:
@@ -106,21 +112,25 @@ class Reload:
         return runner, Recogniser.of(source, runner.signatures)
 
     async def _serves(self, found: Found) -> bool:
-        """Return whether a version is served just as it lies there; load it, if that has not been tried."""
+        """Return whether a version is served just as it lies there; load it, if it is time to try that."""
         number, versions = found.number, self._versions
         if number in versions.serving and versions.serving[number].stamp == found.stamp:
             return True
-        if number in versions.refused and versions.refused[number].stamp == found.stamp:
+        refused = versions.refused.get(number)
+        last = refused if refused and refused.stamp == found.stamp else None
+        begun = self._clock()
+        if last and begun < last.again:
             return False
         if found.source is None:
-            self._refuse(found, found.why)
+            self._refuse(Refusal(found.stamp, found.why), number)
             return False
-        begun, versions.loading = time.monotonic(), number
+        versions.loading = number
         try:
             runner, recogniser = await in_daemon(functools.partial(self._load, found.source))
         except Failed as failed:
             self._metrics.loads["failed"].inc()
-            self._refuse(found, str(failed))
+            pause = min(2 * last.pause, _LONGEST) if last else _FIRST
+            self._refuse(Refusal(found.stamp, str(failed), self._clock() + pause, pause), number)
             await in_daemon(memory.give_back)
             return False
         finally:
@@ -128,15 +138,19 @@ class Reload:
         self._metrics.loads["ok"].inc()
         batcher = Batcher(runner, self._metrics, self._batching)
         versions.take(Model(versions.name, found, runner, batcher, recogniser))
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = round(self._clock() - begun, 3)
         _log.info("model is ready", extra={"model": versions.name, "version": str(number), "seconds": seconds})
         return True
 
-    def _refuse(self, found: Found, reason: str) -> None:
-        """Note what is wrong with a version; it is tried again when its files have changed."""
-        self._versions.refused[found.number] = Refusal(found.stamp, reason)
-        extra = {"model": self._versions.name, "version": str(found.number), "reason": reason}
-        _log.warning("a version cannot be served", extra=extra)
+    def _refuse(self, refusal: Refusal, number: int) -> None:
+        """Note what is wrong with a version.
+
+        It is tried again when its files have changed; and if loading it failed, after a pause too: what is wrong may be
+        with the disk, the network or the memory, and no error says so for sure.
+        """
+        self._versions.refused[number] = refusal
+        extra = {"model": self._versions.name, "version": str(number), "reason": refusal.reason}
+        _log.warning("a version cannot be served", extra=extra | ({"again_in": refusal.pause} if refusal.pause else {}))
 
     def _mind(self, trouble: str) -> None:
         """Tell of the folder, once, when something is wrong with it, and when all is well again."""

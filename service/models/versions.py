@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
@@ -50,10 +51,12 @@ class Model:
 
 
 class Refusal(NamedTuple):
-    """Why a version is not served as it lay there."""
+    """Why a version is not served as it lay there; and when, after which pause, that is tried again, in seconds."""
 
     stamp: Stamp
     reason: str
+    again: float = math.inf
+    pause: float = 0.0
 
 
 class Versions:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from service.errors import InvalidRequest, NotFound, NotReady
 from service.models.models import ModelError, Models
 from service.types import Call, Runner, VersionState
+from tests.clock import Clock
 from tests.echo import Echo, Loader, loading, models, put, saved, sound, until
 from tests.program import ROOT, get, program
 
@@ -190,6 +191,93 @@ async def test_a_broken_version_is_tried_again_when_its_files_have_changed(tmp_p
         put(tmp_path, "3")
         await settle(made)
         await until(lambda: made.states("m", 2) == [VersionState("m", "2", "END")])
+
+
+async def test_a_load_that_failed_is_tried_again_after_pauses_that_grow_up_to_a_bound(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is wrong may be with the disk, the network or the memory: the files do not change when it is over."""
+    clock, registry = Clock(), CollectorRegistry()
+    with models(sound, registry, clock=clock, m=put(tmp_path, "1")) as made:
+        await made.load()
+        put(tmp_path, "2", "broken")
+        await settle(made)
+        for number, pause in enumerate((10, 20, 40, 80, 160, 300, 300), start=1):
+            assert vars(caplog.records[-1])["again_in"] == pause
+            clock.now += pause - 1
+            await settle(made)
+            assert (len(told(caplog)), loads(registry)) == (number, (1, number))
+            clock.now += 1
+            await settle(made)
+            assert (len(told(caplog)), loads(registry)) == (number + 1, (1, number + 1))
+        assert made.get("m").version == "1"
+
+
+@pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), MemoryError()])
+async def test_a_version_that_could_not_be_loaded_for_a_while_is_served_after_all(
+    tmp_path: Path, error: Exception
+) -> None:
+    clock, trouble = Clock(), [error]
+
+    def load(path: Path) -> Echo:
+        if path.name == "2" and trouble:
+            raise trouble.pop()
+        return Echo(path)
+
+    with models(load, clock=clock, m=put(tmp_path, "1")) as made:
+        await made.load()
+        put(tmp_path, "2")
+        await settle(made)
+        assert versions(made) == {"2": "END", "1": "AVAILABLE"}
+        clock.now += 10
+        await made.refresh()
+        assert made.get("m").version == "2"
+        assert made.states("m", 2) == [VersionState("m", "2", "AVAILABLE")]
+
+
+async def test_other_files_are_tried_at_once_and_make_the_pause_short_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    with models(sound, clock=clock, m=put(tmp_path, "1")) as made:
+        await made.load()
+        put(tmp_path, "2", "broken")
+        await settle(made)
+        clock.now += 10
+        await made.refresh()
+        put(tmp_path, "2", "broken otherwise")
+        await settle(made)
+        assert [vars(record)["again_in"] for record in caplog.records] == [10, 20, 10]
+
+
+async def test_what_was_not_complete_is_not_tried_again_for_the_time_that_passes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    with models(sound, clock=clock, m=put(tmp_path, "1")) as made:
+        await made.load()
+        (tmp_path / "2").mkdir()
+        await settle(made)
+        clock.now += 1e6
+        await settle(made)
+        (line,) = caplog.records
+        assert "again_in" not in vars(line)
+
+
+async def test_at_the_start_a_version_that_could_not_be_loaded_is_passed_over_and_tried_again(tmp_path: Path) -> None:
+    clock, trouble = Clock(), [OSError(24, "Too many open files")]
+
+    def load(path: Path) -> Echo:
+        if trouble:
+            raise trouble.pop()
+        return Echo(path)
+
+    with models(load, clock=clock, m=saved(tmp_path, "1", "2")) as made:
+        await made.load()
+        assert made.get("m").version == "1"
+        clock.now += 10
+        await made.refresh()
+        assert made.get("m").version == "2"
 
 
 async def test_what_is_served_outlives_that_its_own_files_are_spoilt(tmp_path: Path) -> None:
