@@ -105,7 +105,8 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
     statuses |= {401, 403} if closed and not place.is_open else set()
     answer = {"$ref": f"#/components/schemas/{model}.{name}.answer"} if name in BODIES else about.answer
     content: Schema = {media_type: {} for media_type in about.media_types} | _json(answer)
-    responses: dict[str, Any] = {} if 501 in statuses else {"200": {"description": "The answer.", "content": content}}
+    refused = 501 in statuses and not content
+    responses: dict[str, Any] = {} if refused else {"200": {"description": "The answer.", "content": content}}
     responses |= {f"{status}": _refusal(status, about.error) for status in sorted(statuses)}
     if name == "oip_ready":
         responses["503"] = {"description": "Not all are.", "content": content}

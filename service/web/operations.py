@@ -18,7 +18,7 @@ ERRORS: Final = {
     415: "The body is in a coding that is not spoken here.",
     429: "This pod is full: try again, here or at another one.",
     500: "The model failed.",
-    501: "This is not done by request.",
+    501: "This pod does not do that.",
     503: "The model is not ready yet.",
     504: "The request's time was over before it was answered.",
 }
@@ -122,10 +122,11 @@ OPERATIONS: Final = {
         record({"final": STRING, "partial": STRING, **_SOUNDS, "ended": BOOLEAN}),
         request_types=_AUDIO,
         headers=[("Tfpod-Sequence", _NATURAL)],
+        statuses=[501],
         description="The header Tfpod-Sequence numbers the pieces. The first answer sets the cookie tfpod_session, "
         "which comes along with all others; the header `Tfpod-Session: new` begins another session in spite of one. "
         "`final` is the text that became final with the piece, `partial` what may change yet. A piece that is sent "
-        "again is answered again. An empty piece ends the session.",
+        "again is answered again. An empty piece ends the session. A pod may keep no sessions.",
     ),
     "asrt_speech": Operation(
         "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, body=True, error=_ASRT_TEXT
@@ -138,6 +139,7 @@ OPERATIONS: Final = {
         _ASRT_TEXT,
         request=record({"sequence_pinyin": listing(STRING)}),
         error=_ASRT_TEXT,
+        statuses=[501],
     ),
     "asrt_root": Operation(
         "ASRT: whether it is there; its old API: the text of a recording",

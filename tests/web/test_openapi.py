@@ -101,6 +101,13 @@ def test_every_status_of_an_error_is_explained() -> None:
     assert {http.status_of(kind("")) for kind in kinds} == set(ERRORS)
 
 
+def test_what_a_pod_may_not_do_is_said_beside_what_it_answers_when_it_does() -> None:
+    """A pod may keep no sessions, its model of speech may have no language; models are never loaded by request."""
+    answers = {path: {*one["responses"]} & {"200", "501"} for (_, path), one in operations(made()).items()}
+    assert {path for path, found in answers.items() if found == {"200", "501"}} == {"/v1/stream", "/language"}
+    assert {path.rpartition("/")[2] for path, found in answers.items() if found == {"501"}} == {"load", "unload"}
+
+
 def test_a_token_is_asked_for_where_it_is() -> None:
     for place in PLACES:
         for path in templates(place.route):
