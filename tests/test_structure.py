@@ -58,7 +58,7 @@ OWNERS: Final = {
     "soxr": ["speech.audio"],
     "opentelemetry": ["door.tracing"],
     "uvicorn": ["net.server", "net.connections", "net.connection", "adapter.protocol"],
-    "httptools": ["net.connection", "net.heads"],
+    "httptools": ["net.heads", "net.reader"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
     "argparse": ["__main__", "convert"],
@@ -66,6 +66,8 @@ OWNERS: Final = {
         "net.server",
         "net.drain",
         "net.connection",
+        "net.exchange",
+        "net.reader",
         "door.bodies",
         "door.admission",
         "app",
@@ -85,7 +87,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8400
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 8800
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 from uvicorn.server import ServerState
 
@@ -50,6 +50,7 @@ class Connections(ServerState):
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
+        self.connections: set[Held] = set()  # type: ignore[assignment]  # uvicorn's own protocols have other methods
         self.patience = patience
         #: Every answer says `Connection: close`.
         self.draining = False
@@ -60,36 +61,42 @@ class Connections(ServerState):
     def drain(self) -> None:
         """Have every connection close with the answer to its present or its next request."""
         self.draining = True
-        for connection in self._all():
+        for connection in list(self.connections):
             connection.drain()
 
     def close(self) -> None:
         """Close the connections that wait for nothing; the others close with their answer."""
         self.draining = self.closing = True
-        for connection in self._all():
+        for connection in list(self.connections):
             connection.close_if_idle()
-        self.ended()
+        self._ended()
 
     def abort(self) -> int:
         """Cut every connection; return how many there were."""
-        connections = self._all()
+        connections = list(self.connections)
         for connection in connections:
             connection.transport.abort()
         return len(connections)
 
-    def make_room(self, newcomer: Held) -> None:
+    def add(self, connection: Held) -> None:
+        """Take in a connection."""
+        self.connections.add(connection)
+        if len(self.connections) > self.patience.connections:
+            self._make_room(connection)
+
+    def remove(self, connection: Held) -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+        self._ended()
+
+    def _make_room(self, newcomer: Held) -> None:
         """If there are too many connections, cut the one that has kept a place the longest without a whole request."""
-        if len(self.connections) <= self.patience.connections:
-            return
-        held = [each for each in self._all() if not each.transport.is_closing()]
+        held = [each for each in self.connections if not each.transport.is_closing()]
         if len(held) > self.patience.connections:
             waiting = [each for each in held if each is not newcomer and (each.idle or each.fresh or each.in_head)]
             min(waiting, key=lambda each: (each.in_head, each.idle_since), default=newcomer).transport.abort()
 
-    def ended(self) -> None:
+    def _ended(self) -> None:
         """Take note that a connection may have been the last."""
         if self.closing and not self.connections:
             self.gone.set()
-
-    def _all(self) -> list[Held]:
-        return cast("list[Held]", list(self.connections))

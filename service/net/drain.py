@@ -11,7 +11,7 @@ import logging
 import socket
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from service.net.connection import Connection
 from service.net.connections import Connections, Patience
@@ -32,7 +32,7 @@ class DrainingServer(Server):
     """Serves one application on one socket, until `drain` or `stop`."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
-        super().__init__(_until_gone(app), http=Connection)
+        super().__init__(app, http=Connection)
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
         self._queue = listener.dup()  # now: in the end there may be no descriptor left
@@ -64,8 +64,6 @@ class DrainingServer(Server):
         if cut := self.server_state.abort():
             _log.warning("connections were cut at the end of the drain timeout", extra={"connections": cut})
         await asyncio.sleep(0)  # the door takes it for callers who left
-        for task in self.server_state.tasks:
-            task.cancel()
         await self.lifespan.shutdown()
 
     async def _close_listener(self) -> None:
@@ -81,13 +79,3 @@ class DrainingServer(Server):
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-
-
-def _until_gone(app: ASGIApp) -> ASGIApp:
-    """Return the app, for which it is no error to end without an answer when it is cancelled: nobody waits any more."""
-
-    async def quiet(scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await app(scope, receive, send)
-
-    return quiet

@@ -308,7 +308,7 @@ async def test_a_reset_connection_leaves_no_timer() -> None:
         client.writer.transport.abort()
         while pod.server.server_state.connections:
             await asyncio.sleep(0.001)
-        assert connection.timeout_keep_alive_task is None
+        assert not connection._reading.is_set
 
 
 async def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:

@@ -1,0 +1,142 @@
+"""What a connection reads: requests, parsed by httptools, with an end to heads, trailers and wishes for upgrades."""
+
+import asyncio
+from abc import abstractmethod
+from typing import Any, Final
+
+import httptools
+from starlette.types import Scope
+
+from service.net.exchange import Exchange
+from service.net.heads import FORGET, Headers, size_of, target, without_upgrade
+
+Address = tuple[str, int]
+
+#: Bytes that the head of a request may have.
+_HEAD_BYTES: Final = 64 << 10
+_TOO_LONG: Final = (431, f"the request's head is longer than {_HEAD_BYTES} bytes")
+_INVALID: Final = (400, "invalid HTTP request")
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+class Reader(asyncio.Protocol):
+    """Turns bytes into exchanges. The parser calls what begins with `on_`."""
+
+    def __init__(self) -> None:
+        self.in_head = False
+        #: Both ends' addresses, of TCP.
+        self.server: Address | None = None
+        self.client: Address | None = None
+        #: That whose request came last.
+        self.latest: Exchange | None = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._url, self._expects = b"", False
+        self._headers: Headers = []
+        self._overhead = 0  # bytes since anything was got out of them: a head or a trailer that goes on and on
+        self._arrived = 0  # bytes in which the head of a request must be
+        self._fault = _INVALID
+
+    @abstractmethod
+    def head_begins(self) -> None:
+        """Take note of the first byte of a request."""
+
+    @abstractmethod
+    def begin(self, scope: Scope, *, keep_alive: bool, expects: bool) -> Exchange:
+        """Return the exchange for a request whose head was read."""
+
+    @abstractmethod
+    def ended(self, exchange: Exchange) -> None:
+        """Take note of the last byte of a request."""
+
+    @abstractmethod
+    def refuse(self, status: int, message: str) -> None:
+        """Read no more, and say why."""
+
+    def read(self, data: bytes) -> None:
+        """Parse; bound what is neither a body nor the end of a head."""
+        size = len(data)
+        self._overhead += size
+        self._arrived = self._arrived + size if self.in_head else size
+        try:
+            while data:
+                data = self._parse(data)
+            if self._overhead > _HEAD_BYTES:
+                self.fail(*_TOO_LONG)
+        except httptools.HttpParserError:
+            self.refuse(*self._fault)
+
+    def on_message_begin(self) -> None:
+        """Note where a head begins."""
+        self._url, self._headers, self._expects = b"", [], False
+        self.in_head, self._overhead = True, 0
+        self.head_begins()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer, which nobody wants."""
+        name = name.lower()
+        if name == b"expect":
+            self._expects = value.lower() == b"100-continue"
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Begin an exchange."""
+        parser = self._parser
+        if parser.should_upgrade():
+            return  # it comes again, see `_parse`
+        self.in_head, self._overhead = False, 0
+        headers, self._headers = self._headers, FORGET
+        if self._arrived > _HEAD_BYTES and size_of(headers) + len(self._url) > _HEAD_BYTES:
+            self.fail(*_TOO_LONG)
+        version = parser.get_http_version()
+        path, raw_path, query = target(self._url)
+        scope: Scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self.client,
+            "server": self.server,
+        }
+        kept = version != "1.0" and parser.should_keep_alive()
+        self.latest = self.begin(scope, keep_alive=kept, expects=self._expects)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._overhead = 0
+        if self.latest:
+            self.latest.take(body)
+
+    def on_message_complete(self) -> None:
+        """Note the end of a body."""
+        self._overhead = 0
+        if self.latest and not self._parser.should_upgrade():
+            self.latest.end()
+            self.ended(self.latest)
+
+    def fail(self, status: int, message: str) -> None:
+        """Stop the parser, and refuse what it was reading."""
+        self._fault = (status, message)
+        raise httptools.HttpParserError(message)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Return what has to be read again: a request that would rather speak another protocol, less that wish.
+
+        The parser takes it for a request without a body, and its body for what follows an upgrade.
+        """
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            head = without_upgrade(self._parser, self._url, self._headers)
+            self._parser = httptools.HttpRequestParser(self)
+            return head + data[wish.args[0] :]
+        return b""
