@@ -110,7 +110,7 @@ async def _small_body(request: Request) -> bytes:
     with Body(Room(_LONGEST), longest=_LONGEST, declared=0, coding=None) as body:
         try:
             async with asyncio.timeout(_SECONDS):
-                return await body.read(request.receive)
+                return bytes((await body.whole(request.receive))["body"])
         except TimeoutError:
             raise IncompleteRequest("the body did not arrive in time") from None
 

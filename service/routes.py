@@ -53,15 +53,17 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        headers = dict(scope["headers"])
+        headers, deadline = scope["state"]["headers"], scope["state"]["deadline"]
         with handlers.served(scope) as model:  # 404 503
-            model.batcher.check(self.priority, scope["state"]["deadline"])  # 429, before the body is read
+            model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
             call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
-            outputs = await model.batcher.submit(call, _deadline(scope, call))  # 413 429 500 504
+            outputs = await model.batcher.submit(
+                call, min(deadline, time.monotonic() + call.seconds)
+            )  # 413 429 500 504
         size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
         answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
-        if coding := preferred(headers.get(b"accept-encoding", b"").decode("latin-1")):
+        if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)
         await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})
         await send({"type": "http.response.body", "body": answer})
@@ -179,9 +181,8 @@ async def _wrong_method(request: Request) -> Response:
     return Response(http.encode_error(error), 405, {"Allow": allow}, "application/json")
 
 
-def _deadline(scope: Scope, call: Call) -> float:
-    deadline: float = scope["state"]["deadline"]
-    return min(deadline, time.monotonic() + call.seconds)
+def _earlier(deadline: float, seconds: float) -> float:
+    return min(deadline, time.monotonic() + seconds)
 
 
 async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:

@@ -70,6 +70,7 @@ OWNERS: Final = {
         "net.reader",
         "door.bodies",
         "door.admission",
+        "door.answer",
         "app",
         "handlers",
         "routes",

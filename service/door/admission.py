@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.door.answer import UNANSWERED, Answer
 from service.door.bodies import Body, Room
 from service.door.compression import coding_of
 from service.door.deadlines import Deadlines
@@ -104,15 +105,15 @@ class Admission:
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._authorize, self._find, self._respond = authorize, find, respond
-        self._known = _Lane(limits.inflight, limits.inflight_bytes)
+        self._known = Room(limits.inflight_bytes, limits.inflight)
         self._deadlines = Deadlines()
-        self._strangers = _Lane(max(1, limits.inflight // _STRANGERS), 4 * _STRANGERS_BODY)
+        self._strangers = Room(4 * _STRANGERS_BODY, max(1, limits.inflight // _STRANGERS))
         metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
     @property
     def inflight(self) -> int:
         """Inference requests that have a place."""
-        return self._known.taken + self._strangers.taken
+        return self._known.places_taken + self._strangers.places_taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request in, or refuse it; to be cancelled when the caller is gone."""
@@ -122,7 +123,8 @@ class Admission:
         begun = time.monotonic()
         headers: Headers = dict(scope["headers"])
         place = self._find(scope)
-        answer = _Answer(send, closes=b"expect" in headers)
+        answer = Answer.of(send)
+        answer.closes = b"expect" in headers
         try:
             if not place.is_open:
                 self._authorize(headers.get(b"authorization", b""))
@@ -131,7 +133,7 @@ class Admission:
             else:
                 await self._attend(scope, receive, answer, place, headers)
         except asyncio.CancelledError:
-            answer.status = 499
+            answer.status = UNANSWERED
             self._metrics.rejected("client_gone")
             raise
         except PodError as error:
@@ -146,25 +148,25 @@ class Admission:
         finally:
             self._metrics.answered(place.inference or OTHER, answer.status, time.monotonic() - begun)
 
-    async def _attend(self, scope: Scope, receive: Receive, answer: "_Answer", place: Place, headers: Headers) -> None:
+    async def _attend(self, scope: Scope, receive: Receive, answer: Answer, place: Place, headers: Headers) -> None:
         """See to a request for inference, as long as its deadline lasts."""
-        route, lane, state = place.inference or OTHER, self._known, scope.setdefault("state", {})
+        route, room, state = place.inference or OTHER, self._known, scope.setdefault("state", {})
         if place.is_open:
-            lane, state["arrived"] = self._strangers, functools.partial(self._metrics.arrived, route)
+            room, state["arrived"] = self._strangers, functools.partial(self._metrics.arrived, route)
         else:
             self._metrics.arrived(route)
-        body = self._body(scope, place, headers, lane.room)
+        body = self._body(scope, place, headers, room)
         deadline = time.monotonic() + self._seconds(headers)
+
+        def whole() -> Awaitable[Message]:
+            if body.complete:
+                return receive()
+            answer.closes = False
+            return body.whole(receive)
+
+        state["headers"], state["deadline"], state["take"] = headers, deadline, body.take
         try:
-            with lane, body, self._deadlines.until(deadline):
-
-                async def whole() -> Message:
-                    if body.complete:
-                        return await receive()
-                    answer.closes = False
-                    return {"type": "http.request", "body": await body.read(receive), "more_body": False}
-
-                state["deadline"], state["take"] = deadline, body.take
+            with body, self._deadlines.until(deadline):
                 await self._app(scope, whole, answer)
         except TimeoutError:
             if not body.complete:
@@ -189,46 +191,10 @@ class Admission:
         milliseconds = int(expected[:9]) if expected.isdigit() else 0
         return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
 
-    async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: PodError) -> None:
+    async def _refuse(self, scope: Scope, receive: Receive, answer: Answer, error: PodError) -> None:
         """Answer with the error; an answer that was begun is broken off instead, the server closes its connection."""
         if not answer.started:
             await self._respond(scope, error)(scope, receive, answer)
-
-
-class _Lane:
-    """Places in flight; a context takes one, and raises Overloaded if there is none."""
-
-    def __init__(self, places: int, size: int) -> None:
-        self._places, self.taken, self.room = places, 0, Room(size)
-
-    def __enter__(self) -> None:
-        if self.taken >= self._places:
-            raise Overloaded(f"{self.taken} requests are in flight, as many as this pod takes")
-        self.taken += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.taken -= 1
-
-
-class _Answer:
-    """The ASGI `send` of one request, which remembers how far the answer has got.
-
-    While it `closes`, the answer ends the connection: a client that waits for `100 Continue` and is refused instead may
-    or may not send its body, so nobody can tell where its next request begins (RFC 9110, section 10.1.1).
-    """
-
-    __slots__ = ("_send", "closes", "started", "status")
-
-    def __init__(self, send: Send, *, closes: bool) -> None:
-        self._send, self.closes = send, closes
-        self.status, self.started = 500, False
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            self.status, self.started = message["status"], True
-            if self.closes:
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-        return self._send(message)
 
 
 def _coding(scope: Scope, headers: Headers) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from service.door import compression
 from service.errors import Overloaded, TooLarge
@@ -21,20 +21,35 @@ class CallerGone(asyncio.CancelledError):
 
 
 class Room:
-    """The bytes that all bodies in flight may have together."""
+    """What all requests in flight may have together: places, and bytes of their bodies."""
 
-    def __init__(self, size: int) -> None:
-        self.size, self.taken = size, 0
+    def __init__(self, size: int, places: int = 1) -> None:
+        self._size, self._places = size, places
+        self.places_taken = self.taken = 0
+
+    def enter(self, size: int) -> None:
+        """Take a place, and so many bytes. Raises Overloaded."""
+        if self.places_taken >= self._places:
+            raise Overloaded(f"{self.places_taken} requests are in flight, as many as this pod takes")
+        self.take(size)
+        self.places_taken += 1
 
     def take(self, size: int) -> None:
-        """Take so many bytes. Raises Overloaded."""
-        if self.taken + size > self.size:
-            raise Overloaded(f"the bodies in flight fill the {self.size} bytes there are for them")
+        """Take so many bytes more. Raises Overloaded."""
+        if self.taken + size > self._size:
+            raise Overloaded(f"the bodies in flight fill the {self._size} bytes there are for them")
         self.taken += size
+
+    def leave(self, size: int) -> None:
+        """Give a place back, and so many bytes."""
+        self.places_taken -= 1
+        self.taken -= size
 
 
 class Body:
-    """One request's body, which keeps its room until the context ends: as long as the request is in flight."""
+    """One request's body, which has a place in the room until the context ends: as long as the request is in flight."""
+
+    __slots__ = ("_coding", "_declared", "_longest", "_room", "_taken", "complete")
 
     def __init__(self, room: Room, *, longest: int, declared: int, coding: str | None) -> None:
         """Raise TooLarge if it is declared to be longer than `longest`; `coding` as compression.py has it."""
@@ -45,15 +60,16 @@ class Body:
 
     def __enter__(self) -> Self:
         """Take room for what is declared. Raises Overloaded."""
-        self.take(self._declared)
+        self._room.enter(self._declared)
+        self._taken = self._declared
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Give all room back."""
-        self._room.taken -= self._taken
+        self._room.leave(self._taken)
 
-    async def read(self, receive: Receive) -> bytes:
-        """Return the body; without a declared length it takes room as it comes.
+    async def whole(self, receive: Receive) -> Message:
+        """Return the body as one message (ASGI); without a declared length it takes room as it comes.
 
         Raises TooLarge as soon as it is too long, Overloaded if there is no room, CallerGone, and what unpacking does.
         """
@@ -65,10 +81,13 @@ class Body:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             self._check(size)
-            self.take(max(0, size - self._taken))
+            if size > self._taken:
+                self.take(size - self._taken)
             self.complete = not message.get("more_body", False)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return await self._unpacked(body, self._coding) if self._coding else body
+        if self._coding:
+            body = await self._unpacked(body, self._coding)
+        return {"type": "http.request", "body": body, "more_body": False}
 
     def take(self, size: int) -> None:
         """Take room for so many bytes more, as for what is made of the body. Raises Overloaded."""

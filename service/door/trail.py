@@ -11,9 +11,10 @@ import time
 from collections.abc import Awaitable
 from typing import Final, Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import logs, stages
+from service.door.answer import Answer
 from service.stages import Stage
 
 HEADER: Final = b"x-request-id"
@@ -22,8 +23,6 @@ _log = logging.getLogger("tfpod.access")
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 #: W3C Trace Context, level 1, section 3.2: version, trace, parent, flags.
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-#: What proxies call it when the client is gone before its answer.
-_UNANSWERED: Final = 499
 
 
 class Span(Protocol):
@@ -59,11 +58,10 @@ class Trail:
         # As unique as random numbers, and cheaper.
         self._prefix, self._numbers = os.urandom(8).hex().encode(), itertools.count(1)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Give the request the id that it came with, if that is one, else a new one."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         headers = dict(scope["headers"])
         request_id = headers.get(HEADER, b"")
         if not (request_id and _ID.fullmatch(request_id)):
@@ -72,18 +70,16 @@ class Trail:
         if b"traceparent" in headers and (found := _TRACEPARENT.fullmatch(headers[b"traceparent"])):
             about["trace_id"] = found[1].decode()
         logs.about.set(about)
-        answer = _Answer(send, request_id)
-        if self._access_log or self._tracer:
-            await self._follow(scope, receive, answer, about)
-        else:
-            await self._app(scope, receive, answer)
+        answer = Answer(send, (HEADER, request_id))
+        app = self._follow if self._access_log or self._tracer else self._app
+        return app(scope, receive, answer)
 
-    async def _follow(self, scope: Scope, receive: Receive, answer: "_Answer", about: dict[str, str]) -> None:
+    async def _follow(self, scope: Scope, receive: Receive, answer: Answer) -> None:
         """Run the app, and tell what it did."""
         noted, begun = stages.watch(), time.monotonic()
         span = self._tracer.begin(scope) if self._tracer else None
         if span:
-            about["trace_id"] = span.trace_id
+            logs.about.set({**logs.about.get(), "trace_id": span.trace_id})
         try:
             await self._app(scope, receive, answer)
         finally:
@@ -93,25 +89,7 @@ class Trail:
                 _log.info("request", extra=_line(scope, answer, time.monotonic() - begun, noted))
 
 
-class _Answer:
-    """The ASGI `send` of one request: adds the id, counts bytes."""
-
-    __slots__ = ("_request_id", "_send", "size", "status")
-
-    def __init__(self, send: Send, request_id: bytes) -> None:
-        self._send, self._request_id = send, request_id
-        self.status, self.size = _UNANSWERED, 0
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"] = [*message.get("headers", ()), (HEADER, self._request_id)]
-        else:
-            self.size += len(message.get("body", b""))
-        return self._send(message)
-
-
-def _line(scope: Scope, answer: _Answer, seconds: float, noted: list[Stage]) -> dict[str, object]:
+def _line(scope: Scope, answer: Answer, seconds: float, noted: list[Stage]) -> dict[str, object]:
     """Return the fields of an access line; the parts of a request that was computed in several are added up."""
     shares: dict[str, float] = {}
     for stage in noted:

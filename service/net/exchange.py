@@ -6,9 +6,8 @@ a quarter of what the whole HTTP takes.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator
 from http import HTTPStatus
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
 
@@ -128,19 +127,10 @@ class Exchange:
         self._delivered = self.whole
         return {"type": "http.request", "body": bytes(body), "more_body": not self.whole}
 
-    def send(self, message: Message) -> Awaitable[None]:
+    async def send(self, message: Message) -> None:
         """Write a part of the answer (ASGI). Raises RuntimeError for one that HTTP does not allow."""
-        if self._peer.drained:
-            return self._send_later(message)
-        self._send(message)
-        return _DONE
-
-    async def _send_later(self, message: Message) -> None:
         while self._peer.drained:
             await self._peer.drained
-        self._send(message)
-
-    def _send(self, message: Message) -> None:
         if self._lost:
             return
         if message["type"] != ("http.response.body" if self.started else "http.response.start") or self.answered:
@@ -198,14 +188,5 @@ class Exchange:
             self._waiter.set_result(None)
 
 
-class _Done:
-    """What `await` finds done, for less than a coroutine costs."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return _NOTHING
-
-
-_DONE: Final = _Done()
-_NOTHING: Final = cast("Generator[None, None, None]", iter(()))
 _STATUSES: Final = frozenset(status.value for status in HTTPStatus)
 _STATUS_LINES: Final = {status: status_line(status) for status in _STATUSES}

@@ -38,7 +38,7 @@ async def test_a_body_has_room_as_long_as_it_is_in_flight() -> None:
     room = Room(100)
     with body(room, declared=4) as first:
         assert room.taken == 4
-        assert await first.read(Sender([b"ab", b"cd", b"e"])) == b"abcde"
+        assert (await first.whole(Sender([b"ab", b"cd", b"e"])))["body"] == b"abcde"
         assert (room.taken, first.complete) == (5, True)
     assert room.taken == 0
 
@@ -53,17 +53,28 @@ def test_a_body_declared_too_long_takes_no_room() -> None:
 async def test_a_body_is_read_no_further_than_it_may_be_long() -> None:
     room, sender = Room(100), Sender([b"123456"] * 5)
     with pytest.raises(TooLarge), body(room) as long:
-        await long.read(sender)
+        await long.whole(sender)
     assert (sender.asked, room.taken) == (2, 0)
 
 
+async def test_there_are_so_many_places_in_a_room_whatever_the_bodies() -> None:
+    room = Room(100, places=1)
+    with body(room):
+        assert room.places_taken == 1
+        with pytest.raises(Overloaded, match="1 requests are in flight"), body(room):
+            pass
+    with body(room):
+        pass
+    assert (room.places_taken, room.taken) == (0, 0)
+
+
 async def test_all_bodies_share_one_room() -> None:
-    room = Room(12)
+    room = Room(12, places=3)
     with body(room, declared=8):
         with pytest.raises(Overloaded, match="the 12 bytes"), body(room, declared=8):
             pytest.fail("there is no room")
         with pytest.raises(Overloaded), body(room) as undeclared:
-            await undeclared.read(Sender([b"123", b"45"]))
+            await undeclared.whole(Sender([b"123", b"45"]))
         assert room.taken == 8
     assert room.taken == 0
 
@@ -71,7 +82,7 @@ async def test_all_bodies_share_one_room() -> None:
 async def test_a_caller_who_leaves_gives_his_room_back() -> None:
     room = Room(100)
     with pytest.raises(CallerGone), body(room, declared=9) as left:
-        await left.read(Sender([b"1234", b""], leaves=True))
+        await left.whole(Sender([b"1234", b""], leaves=True))
     assert room.taken == 0
     assert not left.complete
 
@@ -79,7 +90,7 @@ async def test_a_caller_who_leaves_gives_his_room_back() -> None:
 async def test_a_packed_body_takes_the_room_of_what_comes_out_too() -> None:
     room, packed = Room(10 * MEGABYTE), gzip.compress(bytes(MEGABYTE))
     with body(room, longest=MEGABYTE, declared=len(packed), coding="gzip") as unpacked:
-        assert await unpacked.read(Sender([packed[:99], packed[99:]])) == bytes(MEGABYTE)
+        assert (await unpacked.whole(Sender([packed[:99], packed[99:]])))["body"] == bytes(MEGABYTE)
         assert room.taken == len(packed) + MEGABYTE
     assert room.taken == 0
 
@@ -91,14 +102,14 @@ async def test_a_bomb_is_stopped_at_the_limit() -> None:
         pytest.raises(TooLarge, match="bytes"),
         body(room, longest=MEGABYTE, declared=len(bomb), coding="gzip") as packed,
     ):
-        await packed.read(Sender([bomb]))
+        await packed.whole(Sender([bomb]))
     assert room.taken == 0
 
 
 async def test_a_bomb_finds_no_room_to_unpack() -> None:
     room, bomb = Room(MEGABYTE), gzip.compress(bytes(20 * MEGABYTE), 9)
     with pytest.raises(Overloaded), body(room, longest=100 * MEGABYTE, coding="gzip") as packed:
-        await packed.read(Sender([bomb]))
+        await packed.whole(Sender([bomb]))
     assert room.taken == 0
 
 
@@ -106,7 +117,7 @@ async def test_a_bomb_finds_no_room_to_unpack() -> None:
 async def test_what_cannot_be_unpacked_is_refused(content: bytes) -> None:
     room = Room(1000)
     with pytest.raises(InvalidRequest), body(room, longest=100, coding="gzip") as broken:
-        await broken.read(Sender([content]))
+        await broken.whole(Sender([content]))
     assert room.taken == 0
 
 
@@ -120,7 +131,7 @@ async def test_the_loop_goes_on_while_much_is_unpacked() -> None:
     room, packed = Room(100 * MEGABYTE), gzip.compress(bytes(50 * MEGABYTE))
     turns = 0
     with body(room, longest=100 * MEGABYTE, coding="gzip") as large:
-        reading = asyncio.create_task(large.read(Sender([packed])))
+        reading = asyncio.create_task(large.whole(Sender([packed])))
         while not reading.done():
             await asyncio.sleep(0)
             turns += 1
