@@ -89,11 +89,12 @@ async def asrt_all(request: Request) -> Response:
 
 async def asrt_language(request: Request) -> Response:
     """Answer with the text for syllables."""
-    body = await request.body()
-    document = asrt.parse(body)
     with (ear := Ear(request)).model:
+        body = await request.body()
+        document = await aside(len(body), asrt.parse, body)
         try:
-            text = await aside(len(body) << 6, ear.recogniser.write, asrt.pinyin(document))
+            syllables = await aside(len(body), asrt.pinyin, document)
+            text = await aside(len(body) << 6, ear.recogniser.write, syllables)
         except InvalidRequest as error:
             return _json(asrt.encode("", str(error), asrt.SERVER_ERROR))
     return _json(asrt.encode(text, "language level"))
@@ -173,9 +174,9 @@ async def _heard(request: Request, state: stream.State) -> stream.State:
 
 async def _asrt(request: Request, level: str, result: Callable[[Transcript], str | list[str]]) -> Response:
     """Answer a recording; what is wrong with it is told in ASRT's way, HTTP 200 and a code."""
-    body = await request.body()
-    document = await aside(len(body), asrt.parse, body)
     with (ear := Ear(request)).model:
+        body = await request.body()
+        document = await aside(len(body), asrt.parse, body)
         try:
             samples = await ear.pcm(await aside(len(body), asrt.recording, document))
         except InvalidRequest as error:

@@ -8,20 +8,25 @@ import base64
 import binascii
 import json
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from service.codecs import http, numeric
+from service.codecs import http, numeric, steps
 from service.errors import InvalidRequest, PodError
 from service.types import ELEMENT_TYPES
+
+T = TypeVar("T")
 
 OK: Final = 200_000
 CLIENT_ERROR: Final = 400_000
 SERVER_ERROR: Final = 500_000
 
-_FIELDS: Final = ("samples", "sample_rate", "channels", "byte_width")
+_NUMBERS: Final = ("sample_rate", "channels", "byte_width")
+_ABSENT: Final = msgspec.Raw(b"")
+#: A form's token of more bytes would not fit into a header either.
+_LONGEST_TOKEN: Final = 1 << 16
 #: Every field of a form but samples.
 _OTHERS: Final = re.compile(rb"&(?!wavs=)[^&]*")
 _INT16: Final = next(element for element in ELEMENT_TYPES if element.tensorflow == "DT_INT16")
@@ -36,45 +41,43 @@ class Recording(NamedTuple):
     width: int = 2
 
 
-def parse(body: bytes) -> dict[str, Any]:
+class Document(msgspec.Struct):
+    """A request's JSON object: what of it is looked at, none of it read yet."""
+
+    samples: msgspec.Raw = _ABSENT
+    sample_rate: msgspec.Raw = _ABSENT
+    channels: msgspec.Raw = _ABSENT
+    byte_width: msgspec.Raw = _ABSENT
+    sequence_pinyin: msgspec.Raw = _ABSENT
+
+
+def parse(body: bytes) -> Document:
     """Return a request's JSON object. Raises InvalidRequest, which ASRT answers with HTTP 400, all else with 200."""
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(body, type=Document)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"not a JSON object: {error}") from None
 
 
-def recording(document: dict[str, Any]) -> Recording:
+def recording(document: Document) -> Recording:
     """Return the audio of {"samples": base64, "sample_rate": Hz, "channels", "byte_width"}; both alphabets are taken.
 
     Raises InvalidRequest; of a missing key the text is ASRT's, the key in quotes.
     """
-    for name in _FIELDS:
-        if name not in document:
-            raise InvalidRequest(f"'{name}'")
-    samples, *numbers = (document[name] for name in _FIELDS)
-    for name, number in zip(_FIELDS[1:], numbers, strict=True):
-        if type(number) is not int:
-            raise InvalidRequest(f"{name!r} must be a whole number")
-    if not isinstance(samples, str):
-        raise InvalidRequest("'samples' must be text: base64 of the samples")
-    return Recording(_base64(samples), *numbers)
+    samples, *numbers = (_present(document, name) for name in ("samples", *_NUMBERS))
+    read = [_read(text, name, int, "a whole number") for name, text in zip(_NUMBERS, numbers, strict=True)]
+    return Recording(_base64(_read(samples, "samples", str, "text: base64 of the samples")), *read)
 
 
-def pinyin(document: dict[str, Any]) -> list[str]:
+def pinyin(document: Document) -> list[str]:
     """Return the syllables of {"sequence_pinyin": ["ni3", …]}. Raises InvalidRequest."""
-    if "sequence_pinyin" not in document:
-        raise InvalidRequest("'sequence_pinyin'")
-    syllables = document["sequence_pinyin"]
-    if not (isinstance(syllables, list) and all(isinstance(syllable, str) for syllable in syllables)):
-        raise InvalidRequest("'sequence_pinyin' must be a list of syllables")
-    return syllables
+    return _read(_present(document, "sequence_pinyin"), "sequence_pinyin", list[str], "a list of syllables")
 
 
 def token(body: bytes) -> str:
     """Return the token in a form, nothing if there is none."""
     found = _field(body, b"token")
-    return unquote_to_bytes(found.replace(b"+", b" ")).decode(errors="replace")
+    return unquote_to_bytes(found.replace(b"+", b" ")).decode(errors="replace") if len(found) <= _LONGEST_TOKEN else ""
 
 
 def form(body: bytes) -> Recording:
@@ -85,8 +88,8 @@ def form(body: bytes) -> Recording:
     rate = _field(body, b"fs")
     if not rate.isdigit():
         raise InvalidRequest("'fs' must be a whole number")
-    numbers = _OTHERS.sub(b"", b"&" + body).replace(b"&wavs=", b",")[1:]
-    samples = numeric.read(b"[%s]" % (unquote_to_bytes(numbers) if b"%" in numbers else numbers), _INT16, 1)
+    numbers = b"".join(map(_wavs, steps.cut(body, b"&", steps.STEP)))[1:]
+    samples = numeric.read(b"[%s]" % numbers, _INT16, 1)
     if samples is None:
         raise InvalidRequest("every 'wavs' must be a whole number of 16 bits")
     return Recording(samples.tobytes(), int(rate[:12]))
@@ -106,6 +109,26 @@ def _field(body: bytes, name: bytes) -> bytes:
     """Return the value of a form's field as it is written, nothing if there is none."""
     found = re.search(rb"(?:^|&)%s=([^&]*)" % name, body)
     return found[1] if found else b""
+
+
+def _wavs(fields: bytes) -> bytes:
+    """Return the samples among some fields, each after a comma."""
+    found = _OTHERS.sub(b"", b"&" + fields).replace(b"&wavs=", b",")
+    return unquote_to_bytes(found) if b"%" in found and len(found) < 2 * steps.STEP else found
+
+
+def _present(document: Document, name: str) -> msgspec.Raw:
+    text: msgspec.Raw = getattr(document, name)
+    if text is _ABSENT:
+        raise InvalidRequest(f"'{name}'")
+    return text
+
+
+def _read(text: msgspec.Raw, name: str, kind: type[T], meaning: str) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequest(f"{name!r} must be {meaning}") from None
 
 
 def _base64(text: str) -> bytes:

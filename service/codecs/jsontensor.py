@@ -5,14 +5,14 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 import orjson
 
-from service.codecs import numeric
+from service.codecs import numeric, strings
 from service.errors import InvalidRequest
 from service.types import Array, ElementType, TensorSpec
 
@@ -27,6 +27,10 @@ _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": 
 _QUOTED: Final = 256
 #: An escape that may be half of a pair: only then is it worth looking whether the other half is there.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+#: A way to read a tensor, `read` or `read_marked`.
+Read = Callable[[bytes | msgspec.Raw, ElementType, int | None], Array | None]
 
 
 def loads(text: bytes) -> Any:
@@ -66,10 +70,17 @@ def read(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> A
     """
     if not element.is_string:
         return numeric.read(bytes(text), element, rank)
+    if len(bytes(text)) > numeric.STEP:
+        return strings.read(bytes(text))
     try:
         return build(msgspec.json.decode(text), element)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest):
         return None
+
+
+def read_marked(text: bytes | msgspec.Raw, element: ElementType, rank: int | None) -> Array | None:
+    """Read what is part of a document that is marked; see numeric.py."""
+    return (read if element.is_string else numeric.read_marked)(text, element, rank)
 
 
 def build(value: Any, element: ElementType) -> Array:
@@ -173,20 +184,8 @@ def _string(item: Any) -> bytes:
     if isinstance(item, str):
         return item.encode()
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
-        return _unbase64(item["b64"])
+        return strings.unbase64(item["b64"])
     raise mistyped(item, "string")
-
-
-def _unbase64(text: str) -> bytes:
-    """Decode standard base 64; as in TensorFlow Serving, blanks do not count and the padding may be left out."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except ValueError:
-        text = "".join(text.split())
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError as error:
-        raise InvalidRequest(f"Unable to base64 decode: {error}") from None
 
 
 def _text(value: Any, *, as_base64: bool) -> Any:

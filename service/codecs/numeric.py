@@ -16,12 +16,15 @@ import msgspec
 import numpy as np
 import orjson
 
+from service.codecs import steps
 from service.errors import InvalidRequest
 from service.types import Array, ElementType
 
-#: The bytes of a step: some 2 ms of work.
-STEP: Final = 1 << 17
-
+STEP: Final = steps.STEP
+#: Bytes of numbers that are written in the time that a list around them takes.
+_LIST: Final = 24
+#: Lists that are nested more deeply are not plain.
+_DEEPEST: Final = 16
 _ELEMENTS: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool}
 #: In texts of more bytes than this, lists of less than so many on average cost more than reading the text twice.
 _MIDDLE: Final = 1 << 10
@@ -57,32 +60,60 @@ def read_marked(text: bytes | msgspec.Raw, element: ElementType, rank: int | Non
 
 
 def marked(document: bytes) -> bytes:
-    """Return a document in which numbers that JSON has not are ones for `read_marked`; no string may hold them.
+    """Return a document in which numbers that JSON has not are ones for `read_marked`; its strings stay as they are.
 
     What follows the document's first value is left out. A document without either is returned itself.
     """
     if _MARK in document:
         return document  # somebody knows the trick
-    for word, mark in _MARKED.items():
-        document = document.replace(word, mark)
+    legal = []
+    for others, strings in steps.apart(document):
+        text = b'"'.join(others)
+        for word, mark in _MARKED.items():
+            text = text.replace(word, mark)
+        parts = zip(text.split(b'"'), [*strings, b""], strict=True)
+        legal.append(b"".join([part for pair in parts for part in pair]))
+    text = b"".join(legal)
     try:
-        msgspec.json.decode(document, type=msgspec.Raw)
+        msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
         trailing = _TRAILING.search(str(error))
-        return document[: int(trailing[1]) - 1] if trailing else document
-    return document
+        return text[: int(trailing[1]) - 1] if trailing else document
+    return document if text == document else text
 
 
 def write(array: Array) -> bytes:
     """Return the array, or the scalar, as JSON with NaN, Infinity and -Infinity; floats by their shortest text."""
-    if array.nbytes <= STEP:
+    if array.nbytes <= STEP // 8 or (weight := _weight(array)) <= STEP:
         return _write(array)
-    rows = STEP // array[0].nbytes
+    rows = STEP * len(array) // weight
     if rows:
         parts = [_write(array[start : start + rows])[1:-1] for start in range(0, len(array), rows)]
     else:
         parts = [write(row) for row in array]
     return b"[%s]" % b",".join(parts)
+
+
+def opening(text: bytes) -> int:
+    """Return how many brackets a text opens with: the rank of its lists."""
+    match = _OPENING.match(text)
+    return match[0].count(b"[") if match else 0
+
+
+def shape(structure: bytes, rank: int, leaf: bytes = b"") -> list[int]:
+    """Return the shape of lists of leaves, such as [2, 3] of `[[,,],[,,]]`, whose leaves are b"". Raises ValueError."""
+    if rank > _DEEPEST:
+        raise ValueError("lists are nested too deeply")
+    sizes: list[int] = []
+    item = leaf
+    for depth in reversed(range(rank)):
+        end = structure.find(b"]" * (rank - depth)) + rank - depth  # of the first list that lies so deep
+        size = (end - depth - 1) // (len(item) + 1)
+        item = b"[" + (item + b",") * (size - 1) + item + b"]"
+        sizes.insert(0, size)
+    if item != structure:
+        raise ValueError("lists of one level differ in length")
+    return sizes
 
 
 @np.errstate(over="raise")
@@ -98,8 +129,8 @@ def _read(
     way: Callable[[bytes, ElementType, int], Array], text: bytes, element: ElementType, rank: int | None
 ) -> Array | None:
     if rank is None:
-        rank = _opening(text)
-    if element.numpy.kind not in _ELEMENTS or not 0 <= rank <= 16:
+        rank = opening(text)
+    if element.numpy.kind not in _ELEMENTS or not 0 <= rank <= _DEEPEST:
         return None
     try:
         return way(text, element, rank)
@@ -127,20 +158,16 @@ def _read_flat(
     The numbers must be one list to the parser, the brackets and commas must be those of one shape, and no number may
     stand before an opening bracket or after a closing one: such text is nested lists of that shape, and no other is.
     """
-    if _opening(text) != rank:
+    if opening(text) != rank:
         raise ValueError(f"not a list of rank {rank}")
     arrays, structure = [], []
-    start = 0
-    while start <= len(text):
-        end = text.find(b",", start + STEP)
-        piece = text[start : end if end >= 0 else len(text)]
-        start += len(piece) + 1
+    for piece in steps.cut(text, b",", STEP):
         if any(pattern.search(piece) for pattern in _MISPLACED):
             raise ValueError("a number is outside of the lists")
         flat = numbers(b"[%s]" % piece.translate(_UNBRACKETED), element)
         arrays.append(as_array(flat, element))
         structure.append(piece.translate(None, _VALUES))
-    return np.concatenate(arrays).reshape(_shape(b",".join(structure), rank))
+    return np.concatenate(arrays).reshape(shape(b",".join(structure), rank))
 
 
 def _marked_numbers(text: bytes, element: ElementType) -> Any:
@@ -159,25 +186,6 @@ def _unmarked(text: str) -> float:
     return _UNMARKED.get(text, number)
 
 
-def _opening(text: bytes) -> int:
-    match = _OPENING.match(text)
-    return match[0].count(b"[") if match else 0
-
-
-def _shape(structure: bytes, rank: int) -> list[int]:
-    """Return the shape of lists with these brackets and commas, such as [2, 3] of `[[,,],[,,]]`. Raises ValueError."""
-    shape: list[int] = []
-    item = b""
-    for depth in reversed(range(rank)):
-        end = structure.find(b"]" * (rank - depth)) + rank - depth  # of the first list that lies so deep
-        size = (end - depth - 1) // (len(item) + 1)
-        item = b"[" + (item + b",") * (size - 1) + item + b"]"
-        shape.insert(0, size)
-    if item != structure:
-        raise ValueError("lists of one level differ in length")
-    return shape
-
-
 def nested(element: ElementType, rank: int) -> Any:
     """Return the type of lists of that rank. Raises KeyError for elements that are no numbers."""
     found: Any = _ELEMENTS[element.numpy.kind]
@@ -189,6 +197,11 @@ def nested(element: ElementType, rank: int) -> Any:
 @functools.cache
 def _decoder(element: ElementType, rank: int) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(nested(element, rank))
+
+
+def _weight(array: Array) -> int:
+    """Return the array's bytes, and some for each of its lists: orjson takes as long for one as for a few numbers."""
+    return array.nbytes + _LIST * sum(math.prod(array.shape[:axis]) for axis in range(array.ndim))
 
 
 def _write(array: Array) -> bytes:

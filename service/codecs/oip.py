@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from service.codecs import binary, http, jsontensor
+from service.codecs.jsontensor import Read
 from service.codecs.oiprequest import ABSENT, Input, Output, OutputParameters, Parameters, parse
 from service.errors import InvalidRequest
 from service.types import (
@@ -49,10 +50,10 @@ def decode(body: bytes, headers: Mapping[bytes, bytes], signatures: Signatures) 
     length = _json_length(headers, len(body))
     if not length and body:
         return _decode_raw(body, signatures)
-    request = parse(body if length == len(body) else body[:length])
+    request, read = parse(body if length == len(body) else body[:length])
     parameters = request.parameters or Parameters()
     name, signature = _signature(parameters.signature_name, signatures)
-    arrays = _arrays(request.inputs, signature, memoryview(body)[length:])
+    arrays = _arrays(request.inputs, signature, memoryview(body)[length:], read)
     if len(arrays) > 1 and signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
     outputs, in_binary = _wanted(request.outputs or [], signature, in_binary=parameters.binary_data_output)
@@ -134,7 +135,7 @@ def _signature(wanted: str | None, signatures: Signatures) -> tuple[str, Signatu
     return name, signatures[name]
 
 
-def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview) -> dict[str, Array]:
+def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview, read: Read) -> dict[str, Array]:
     """Return the inputs by name; the data of those in binary is `rest`, all of it."""
     given = [tensor.name for tensor in inputs]
     if given != list(signature.inputs) and sorted(given) != sorted(signature.inputs):
@@ -144,7 +145,7 @@ def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview) ->
         spec = signature.inputs[tensor.name]
         size = tensor.parameters.binary_data_size if tensor.parameters else None
         try:
-            array = _array(tensor, spec.element, size, rest)
+            array = _array(tensor, spec.element, size, rest, read)
         except InvalidRequest as error:
             raise InvalidRequest(f"input {tensor.name!r}: {error}") from None
         arrays[tensor.name] = jsontensor.fit(tensor.name, array, spec)
@@ -154,7 +155,7 @@ def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview) ->
     return arrays
 
 
-def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: memoryview) -> Array:
+def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: memoryview, read: Read) -> Array:
     """Return one input; its data is in the JSON, or the first `size` bytes of `rest`."""
     if tensor.parameters and tensor.parameters.shared_memory_region is not None:
         raise InvalidRequest("shared memory is not supported: send the data")
@@ -162,7 +163,7 @@ def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: mem
         raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
     _check_shape(tensor.shape)
     if size is None:
-        return _filled(_values(tensor, element), tensor.shape)
+        return _filled(_values(tensor, element, read), tensor.shape)
     if tensor.data is not ABSENT:
         raise InvalidRequest("it has both data and binary_data_size")
     if size > len(rest):
@@ -192,14 +193,14 @@ def _filled(array: Array, shape: list[int]) -> Array:
     return array.reshape(shape)
 
 
-def _values(tensor: Input[Any], element: ElementType) -> Array:
+def _values(tensor: Input[Any], element: ElementType, read: Read) -> Array:
     """Return the data as it is nested; most is flat, and plain."""
     if tensor.data is ABSENT:
         raise InvalidRequest("it has neither data nor binary_data_size")
     if not isinstance(tensor.data, msgspec.Raw):
         return jsontensor.build(tensor.data, element)
     for rank in (1, len(tensor.shape)):
-        array = jsontensor.read(tensor.data, element, rank)
+        array = read(tensor.data, element, rank)
         if array is not None:
             return array
     return jsontensor.build(jsontensor.loads(bytes(tensor.data)), element)

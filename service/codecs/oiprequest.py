@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 import msgspec
 from msgspec import Meta
 
-from service.codecs import jsontensor
+from service.codecs import jsontensor, numeric
+from service.codecs.jsontensor import Read
 from service.errors import InvalidRequest
 
 T = TypeVar("T")
@@ -16,7 +17,7 @@ class InputParameters(msgspec.Struct):
     """Of one input: how many bytes it has behind the JSON."""
 
     binary_data_size: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    shared_memory_region: Any = None
+    shared_memory_region: str | None = None
 
 
 #: Stands for data that is not there; null is something else.
@@ -37,8 +38,8 @@ class OutputParameters(msgspec.Struct):
     """Of one output: whether it is answered in binary."""
 
     binary_data: bool | None = None
-    classification: Any = None
-    shared_memory_region: Any = None
+    classification: int | None = None
+    shared_memory_region: str | None = None
 
 
 class Output(msgspec.Struct):
@@ -69,11 +70,19 @@ class Infer(msgspec.Struct, Generic[T]):
 _infer: Final = msgspec.json.Decoder(Infer[msgspec.Raw])
 
 
-def parse(text: bytes) -> Infer[Any]:
-    """Return the request; its data is text, or parsed where the request is not plain. Raises InvalidRequest."""
+def parse(text: bytes) -> tuple[Infer[Any], Read]:
+    """Return the request, and what reads its data: that is text, or parsed where the request is not plain.
+
+    Raises InvalidRequest.
+    """
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _infer.decode(text)
+        return _infer.decode(text), jsontensor.read
+    if len(text) > jsontensor.DETAILED:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _infer.decode(numeric.marked(text)), jsontensor.read_marked
     try:
-        return msgspec.convert(jsontensor.loads(text), Infer[Any])  # takes a NaN, or says what is wrong
+        return msgspec.convert(
+            jsontensor.loads(text), Infer[Any]
+        ), jsontensor.read  # takes a NaN, or says what is wrong
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"not an infer request: {error}") from None

@@ -5,18 +5,16 @@ Source: TensorFlow Serving's api_rest.md, and util/json_tensor.cc for what the d
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import orjson
 
 from service.codecs import http, jsontensor, numeric, tfdocument
+from service.codecs.jsontensor import Read
 from service.errors import InvalidRequest
 from service.types import DEFAULT_SIGNATURE, Array, Call, ElementType, Reply, Signature, Signatures, Tensors, TensorSpec
-
-#: A way to read a tensor; see jsontensor.py.
-Read = Callable[[bytes | msgspec.Raw, ElementType, int | None], Array | None]
 
 
 class _Predict(msgspec.Struct):
@@ -28,11 +26,9 @@ class _Predict(msgspec.Struct):
 
 
 _predict: Final = msgspec.json.Decoder(_Predict)
-_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 #: `{` or `[{`.
 _NAMED: Final = re.compile(rb"\[?[ \t\r\n]*+\{")
-#: As objects, rows take many times their bytes.
+#: As objects, rows take many times their bytes; so many, with a string in base 64 for each input.
 _MOST_OBJECTS: Final = 1 << 16
 
 
@@ -45,9 +41,9 @@ def decode(body: bytes, _headers: Mapping[bytes, bytes], signatures: Signatures)
     Raises InvalidRequest. Plain numbers take the short way; whatever is not plain is looked at in detail.
     """
     call = _decode_rows(body, signatures) or _decode_plain(body, signatures)
-    if call is None and len(body) > jsontensor.DETAILED and _all_numbers(signatures):
+    if call is None and len(body) > jsontensor.DETAILED:
         legal = numeric.marked(body)
-        call = None if legal is body else _decode_plain(legal, signatures, numeric.read_marked)
+        call = None if legal is body else _decode_plain(legal, signatures, jsontensor.read_marked)
     return call or tfdocument.understand(jsontensor.loads(body), signatures)
 
 
@@ -98,7 +94,7 @@ def _decode_plain(body: bytes, signatures: Signatures, read: Read = jsontensor.r
         signature = tfdocument.signature_of(request.signature_name, signatures)
         by_row = tfdocument.is_by_row(instances=bool(request.instances), inputs=bool(request.inputs))
         arrays = _plain(bytes(request.instances or request.inputs), signature, read, by_row=by_row)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # the parser's errors are ValueErrors
         return None
     return tfdocument.call_of(request.signature_name, signature, arrays, by_row=by_row) if arrays else None
 
@@ -110,12 +106,26 @@ def _plain(text: bytes, signature: Signature, read: Read, *, by_row: bool) -> di
         return arrays
     if not _NAMED.match(text):
         return None
-    if not by_row:
-        return _read(_object.decode(text), inputs, read)
-    rows = [_object.decode(row) for row in _list.decode(text)[: _MOST_OBJECTS + 1]]
-    if len(rows) > _MOST_OBJECTS or any(row.keys() != inputs.keys() for row in rows):
+    if text.count(b"{") > (1 + len(inputs)) * _MOST_OBJECTS:
         return None
-    return _read({name: b"[%s]" % b",".join([bytes(row[name]) for row in rows]) for name in inputs}, inputs, read)
+    named = _named(tuple(inputs), by_row=by_row).decode(text)
+    if not by_row:
+        return _read(dict(zip(inputs, msgspec.structs.astuple(named), strict=True)), inputs, read)
+    if len(named) > _MOST_OBJECTS:
+        return None
+    columns = zip(*map(msgspec.structs.astuple, named), strict=True)
+    texts = {name: b"[%s]" % b",".join(map(bytes, rows)) for name, rows in zip(inputs, columns, strict=False)}
+    return _read(texts, inputs, read)
+
+
+@functools.cache
+def _named(names: tuple[str, ...], *, by_row: bool) -> msgspec.json.Decoder[Any]:
+    """Return what reads an object of these keys and any other, or rows that are objects of these and no other."""
+    fields = {f"f{number}": name for number, name in enumerate(names)}
+    kind = msgspec.defstruct(
+        "Named", [(field, msgspec.Raw) for field in fields], rename=fields, forbid_unknown_fields=by_row
+    )
+    return msgspec.json.Decoder(list[kind] if by_row else kind)  # type: ignore[valid-type]
 
 
 def _read(
@@ -130,10 +140,6 @@ def _read(
             return None
         arrays[name] = array
     return arrays
-
-
-def _all_numbers(signatures: Signatures) -> bool:
-    return not any(spec.element.is_string for signature in signatures.values() for spec in signature.inputs.values())
 
 
 def _check_rows(outputs: Tensors) -> None:

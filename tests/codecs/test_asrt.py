@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from service.codecs import asrt
+from service.codecs import asrt, steps
 from service.codecs.asrt import Recording
 from service.errors import InvalidRequest, ModelFailed, Overloaded, PodError, Unauthenticated
 
@@ -17,9 +17,14 @@ SAMPLES = np.array([0, 1, -1, 32767, -32768, 255], "<i2").tobytes()
 ODD = b"\xfb\xef\xff\xfe"
 
 
-def document(**changes: Any) -> dict[str, Any]:
+def document(**changes: Any) -> asrt.Document:
+    """Return a recording's; a change to None leaves the key out."""
     whole = {"samples": base64.b64encode(SAMPLES).decode(), "sample_rate": 16000, "channels": 1, "byte_width": 2}
-    return whole | changes
+    return parsed({key: value for key, value in (whole | changes).items() if value is not None})
+
+
+def parsed(value: Any) -> asrt.Document:
+    return asrt.parse(json.dumps(value).encode())
 
 
 def test_a_recording_is_read() -> None:
@@ -35,13 +40,11 @@ def test_base64_of_both_alphabets_and_in_lines_is_taken(encode: Any) -> None:
 
 @pytest.mark.parametrize("key", ["samples", "sample_rate", "channels", "byte_width"])
 def test_a_missing_key_is_named_as_asrt_names_it(key: str) -> None:
-    incomplete = document()
-    del incomplete[key]
     with pytest.raises(InvalidRequest, match=f"^'{key}'$"):
-        asrt.recording(incomplete)
+        asrt.recording(document(**{key: None}))
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"ni3"', b'{"samples": "\xff"}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"ni3"', b'{"samples": }', b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="not a JSON object"):
         asrt.parse(body)
@@ -57,7 +60,7 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         ({"sample_rate": "16000"}, "'sample_rate' must be a whole number"),
         ({"sample_rate": 16000.0}, "'sample_rate' must be a whole number"),
         ({"channels": True}, "'channels' must be a whole number"),
-        ({"byte_width": None}, "'byte_width' must be a whole number"),
+        ({"byte_width": []}, "'byte_width' must be a whole number"),
     ],
 )
 def test_what_is_no_recording_is_refused(changes: dict[str, Any], fault: str) -> None:
@@ -65,9 +68,15 @@ def test_what_is_no_recording_is_refused(changes: dict[str, Any], fault: str) ->
         asrt.recording(document(**changes))
 
 
+def test_samples_that_are_no_text_are_refused() -> None:
+    body = b'{"samples": "\xff", "sample_rate": 16000, "channels": 1, "byte_width": 2}'
+    with pytest.raises(InvalidRequest, match="'samples' must be text"):
+        asrt.recording(asrt.parse(body))
+
+
 def test_pinyin_is_read() -> None:
     assert asrt.pinyin(asrt.parse(b'{"sequence_pinyin": ["ni3", "hao3"]}')) == ["ni3", "hao3"]
-    assert asrt.pinyin({"sequence_pinyin": []}) == []
+    assert asrt.pinyin(parsed({"sequence_pinyin": []})) == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +89,7 @@ def test_pinyin_is_read() -> None:
 )
 def test_what_is_no_pinyin_is_refused(given: dict[str, Any], fault: str) -> None:
     with pytest.raises(InvalidRequest, match=fault):
-        asrt.pinyin(given)
+        asrt.pinyin(parsed(given))
 
 
 def test_a_form_is_read_as_clients_of_old_write_it() -> None:
@@ -92,7 +101,19 @@ def test_a_form_is_read_as_clients_of_old_write_it() -> None:
     assert asrt.form(b"token=a&fs=16000") == Recording(b"", 16000)
 
 
-@pytest.mark.parametrize("body", [b"", b"token", b"token=", b"mytoken=x", b"wavs=1&fs=token=x"])
+@pytest.mark.parametrize("step", [20, 50, 1000])
+def test_a_form_is_read_in_steps_as_at_once(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(steps, "STEP", step)
+    numbers = np.arange(-300, 300, 7, dtype="<i2")
+    fields = [f"wavs={number}&other={number}".replace("-", "%2D") for number in numbers]
+    assert asrt.form(f"{'&'.join(fields)}&fs=8000".encode()) == Recording(numbers.tobytes(), 8000)
+    with pytest.raises(InvalidRequest, match="every 'wavs'"):
+        asrt.form(f"fs=8000&{'&'.join(fields)}&wavs=".encode())
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"token", b"token=", b"mytoken=x", b"wavs=1&fs=token=x", b"token=" + b"x" * 70_000]
+)
 def test_a_form_may_have_no_token(body: bytes) -> None:
     assert asrt.token(body) == ""
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.codecs import numeric
+from service.codecs import numeric, steps
 from service.types import Array, ElementType
 from tests.codecs.forms import ELEMENTS, FLOAT, random_array, same
 
@@ -180,6 +180,16 @@ def test_only_floats_can_be_marked() -> None:
         assert numeric.read_marked(numeric.marked(b"[NaN]"), ELEMENTS[name], 1) is None
 
 
+@pytest.mark.parametrize("step", [12, steps.STEP])
+def test_strings_keep_what_would_be_marked(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    monkeypatch.setattr(steps, "STEP", step)
+    document = b'{"NaN": "-Infinity, \\"NaN", "x": [NaN, "Infinity"], "NaN": "'
+    for rest in (b'NaN"}', b'a"} "NaN'):
+        text = numeric.marked(document + rest)
+        assert text.count(b"7e7777") == 1
+        assert text.replace(b"7e7777", b"NaN") == (document + rest).removesuffix(b'"NaN')
+
+
 def test_what_needs_no_mark_is_left_as_it_is() -> None:
     for document in (b'{"a": [1, 2]}', b'{"a": [1, ', b"[" * 100_000, b"7e7777 NaN"):
         assert numeric.marked(document) is document
@@ -211,6 +221,24 @@ def test_no_step_is_long(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]
     assert same(found, array)
     assert max(sizes) < numeric.STEP + 64
     assert len(sizes) > 8
+
+
+@pytest.mark.parametrize("shape", [(1 << 15, *[1] * 14), (1, 1 << 15, 1)])
+def test_lists_count_in_a_step_as_numbers_do(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    """So many bytes of numbers are one step, but not with so many brackets around each of them."""
+    lists: list[int] = []
+    writer = numeric._write
+
+    def write(array: Array) -> bytes:
+        text = writer(array)
+        lists.append(text.count(b"["))
+        return text
+
+    monkeypatch.setattr(numeric, "_write", write)
+    array = np.arange(1 << 15, dtype=np.float32).reshape(shape)
+    assert array.nbytes == numeric.STEP
+    assert json.loads(numeric.write(array)) == array.tolist()
+    assert max(lists) < 6000
 
 
 @NUMBERS

@@ -269,6 +269,32 @@ def test_data_comes_in_one_form_only(data: Any) -> None:
     assert refused_body(*body(tensor, data=FOUR.tobytes())) == "input 'x': it has both data and binary_data_size"
 
 
+@pytest.mark.parametrize("nested", [True, False])
+def test_numbers_that_json_has_not_are_taken_at_any_size(nested: bool) -> None:
+    """And names and texts that are called as they are stay what they are."""
+    of = signatures({"NaN": spec("float32", None, 2), "s": spec("object", None)})
+    array = np.full((100_000, 2), -np.inf, np.float32)
+    array[0] = np.nan, 1.5
+    data = array.tolist() if nested else array.ravel().tolist()
+    strings = ["NaN", 'an "Infinity"'] * 50_000
+    call = decode(
+        x(name="NaN", shape=array.shape, data=data),
+        {"name": "s", "shape": [len(strings)], "datatype": "BYTES", "data": strings},
+        of=of,
+        id="-Infinity",
+    )
+    assert call.id == "-Infinity"
+    assert np.array_equal(call.inputs["NaN"], array, equal_nan=True)
+    assert call.inputs["s"][-2:].tolist() == [b"NaN", b'an "Infinity"']
+
+
+def test_a_large_request_that_is_amiss_is_refused_with_a_reason() -> None:
+    data = [float("nan")] * 100_000
+    assert refused(x(data=data)).startswith("input 'x': 100000 elements do not fill")
+    assert "no tensors in plain lists" in refused(x(data=[*data, None]))
+    assert "no tensors in plain lists" in refused(x(data=[*data, "NaN"]))
+
+
 def test_data_comes_in_some_form() -> None:
     tensor = x()
     del tensor["data"]

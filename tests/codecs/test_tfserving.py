@@ -306,6 +306,20 @@ def test_a_large_request_of_more_objects_than_can_be_batched_is_refused() -> Non
         tfserving.decode(body, {}, ONE)
 
 
+@pytest.mark.parametrize("rows", [b'{"x": [1, 2]}, {}', b'{"x": [1, 2]}, 5', b'{"x": [1, 2], "y": 1}', b'{"y": 1}'])
+def test_large_rows_of_other_objects_are_refused(monkeypatch: pytest.MonkeyPatch, rows: bytes) -> None:
+    monkeypatch.setattr(jsontensor, "DETAILED", 0)
+    with pytest.raises(InvalidRequest, match="no tensors in plain lists"):
+        tfserving.decode(b'{"instances": [%s]}' % rows, {}, ONE)
+
+
+@pytest.mark.parametrize("name", ['a"b', "a\\b", "a\nb", "ä", ""])
+def test_an_input_may_have_any_name(name: str) -> None:
+    of = signatures({name: spec("float32", None, 2), "other": spec("float32", None, 2)})
+    for document in ({"instances": [{name: [1, 2], "other": [3, 4]}]}, {"inputs": {name: [[1, 2]], "other": [[3, 4]]}}):
+        assert tfserving.decode(json.dumps(document).encode(), {}, of).inputs[name].tolist() == [[1, 2]]
+
+
 def test_the_row_at_fault_is_found_among_many() -> None:
     for number in (0, 1, 499, 500, 998, 999):
         rows: list[Any] = [[1, 2]] * 1000
