@@ -56,7 +56,7 @@ class Batcher:
 
     def check(self, priority: int, deadline: float) -> None:
         """Raise what `submit` would now raise for a single row: worth asking before a body is read."""
-        if self._line or self._stuck:
+        if self._stuck or not self._line.has_room(1, 0):
             self._admit(1, 0, priority, deadline)
 
     async def submit(self, call: Call, deadline: float) -> Tensors:
@@ -69,7 +69,8 @@ class Batcher:
         """
         form = self._forms[call.signature]
         rows, size = form.measure(call.inputs)
-        self._admit(rows, size, call.priority, deadline)
+        if self._stuck or deadline <= self._clock() or self._later_rows or not self._line.has_room(rows, size):
+            self._admit(rows, size, call.priority, deadline)  # else they go with the next batch
         step = self._batching.step(rows, size) if form.shares else rows
         if step == rows:
             return await self._compute(call, call.inputs, rows, size, deadline)

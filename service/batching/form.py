@@ -34,7 +34,9 @@ class Batching:
 
     def step(self, rows: int, size: int) -> int:
         """Return how many rows of a call go into one batch, if it has so many in so many bytes."""
-        return max(1, min(rows, self.max_rows, self.max_bytes * rows // max(1, size)))
+        if rows <= self.max_rows and size <= self.max_bytes:
+            return rows
+        return max(1, min(self.max_rows, self.max_bytes * rows // max(1, size)))
 
 
 class Form:

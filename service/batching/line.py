@@ -66,6 +66,10 @@ class Line:
             return max(self._urgent_rows // self._max_rows, groups - 1)
         return max(self.rows // self._max_rows, self.size // self._max_size, len(self._groups) - 1)
 
+    def has_room(self, rows: int, size: int) -> bool:
+        """Tell whether so much more would go with all that waits."""
+        return self.rows + rows <= self._max_rows and self.size + size <= self._max_size and len(self._groups) <= 1
+
     def add(self, part: Part) -> None:
         """Let a part wait."""
         group = self._groups.get(part.key)
@@ -82,8 +86,40 @@ class Line:
     def remove(self, part: Part) -> None:
         """Let a part wait no more; one that does not is left alone."""
         group = self._groups.get(part.key)
-        if group is None or part not in group.lanes[part.priority]:
-            return
+        if group and part in group.lanes[part.priority]:
+            self._remove(group, part)
+
+    def take(self, now: float) -> list[Part]:
+        """Remove and return the parts of the next batch; none if nobody waits, or all wait for company.
+
+        Parts that are not wanted any more are removed, too; those whose time is over are told.
+        """
+        while due := [group for group in self._groups.values() if self._due(group) <= now]:
+            group = min(due, key=lambda group: group.first().order) if len(due) > 1 else due[0]
+            if batch := self._take(group, now):
+                return batch
+        return []
+
+    def due(self) -> float:
+        """Return when `take` will find a batch."""
+        return min(map(self._due, self._groups.values()), default=math.inf)
+
+    def _take(self, group: _Group, now: float) -> list[Part]:
+        """Remove and return the parts of the next batch of a group, and remove those before them that nobody wants."""
+        batch: list[Part] = []
+        rows = size = 0
+        for part in group.parts(self._max_rows):
+            if part.deadline <= now or part.answer.done():
+                part.settle(LATE)
+            else:
+                rows, size = rows + part.rows, size + part.size
+                if batch and (rows > self._max_rows or size > self._max_size):
+                    break
+                batch.append(part)
+            self._remove(group, part)
+        return batch
+
+    def _remove(self, group: _Group, part: Part) -> None:
         del group.lanes[part.priority][part]
         group.rows -= part.rows
         group.size -= part.size
@@ -93,31 +129,6 @@ class Line:
             self._urgent_rows -= part.rows
         if not group.rows:
             del self._groups[part.key]
-
-    def take(self, now: float) -> list[Part]:
-        """Remove and return the parts of the next batch; none if nobody waits, or all wait for company.
-
-        Parts that are not wanted any more are removed, too; those whose time is over are told.
-        """
-        while due := [group for group in self._groups.values() if self._due(group) <= now]:
-            batch: list[Part] = []
-            rows = size = 0
-            for part in min(due, key=lambda group: group.first().order).parts(self._max_rows):
-                if not part.is_wanted(now):
-                    part.settle(LATE)
-                else:
-                    rows, size = rows + part.rows, size + part.size
-                    if batch and (rows > self._max_rows or size > self._max_size):
-                        break
-                    batch.append(part)
-                self.remove(part)
-            if batch:
-                return batch
-        return []
-
-    def due(self) -> float:
-        """Return when `take` will find a batch."""
-        return min(map(self._due, self._groups.values()), default=math.inf)
 
     def _due(self, group: _Group) -> float:
         if not self._patience or group.lanes[1] or group.rows >= self._max_rows or group.size >= self._max_size:

@@ -7,9 +7,9 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 
 from service import cpus
@@ -41,8 +41,7 @@ Result = Tensors | Failure
 LATE: Final = Failure(DeadlineExceeded, "the deadline passed before the model had answered")
 
 
-@dataclass(slots=True, eq=False)
-class Part:
+class Part(msgspec.Struct, eq=False):
     """A call, or as much of it as fits a batch; parts of the same `key` may share one.
 
     `size` counts the inputs' bytes, of strings only their places. Of two parts, the one whose turn it is has the lower
@@ -58,7 +57,7 @@ class Part:
     priority: int
     since: float
     deadline: float
-    answer: "asyncio.Future[Result]"
+    answer: asyncio.Future[Result]
     #: When its batch was begun and ended, and of how many rows that was.
     begun: float | None = None
     ended: float | None = None
@@ -137,7 +136,7 @@ class Worker:
 
     def _run(self, batch: Sequence[Part], runs: list[Run]) -> Sequence[Result]:
         """Compute the batch in one run, noted in `runs`, and return each part's outputs. Raises what the model does."""
-        name, rows = batch[0].signature, sum(part.rows for part in batch)
+        name, rows = batch[0].signature, sum([part.rows for part in batch])
         signature = self._runner.signatures[name]
         padding = self._padding(rows) if signature.batches else 0
         inputs = {key: _stacked([part.inputs[key] for part in batch], padding) for key in batch[0].inputs}
@@ -150,7 +149,7 @@ class Worker:
         _check(outputs, signature, rows + padding)
         if not signature.batches:
             return [{key: outputs[key] for key in signature.outputs}]
-        stops = itertools.accumulate(part.rows for part in batch)
+        stops = itertools.accumulate([part.rows for part in batch])
         return [
             {key: outputs[key][stop - part.rows : stop] for key in signature.outputs}
             for part, stop in zip(batch, stops, strict=True)

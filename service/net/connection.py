@@ -44,7 +44,9 @@ class Connection(Reader):
         #: The exchange that is answered, and those that wait for that.
         self._active: Exchange | None = None
         self._waiting: deque[Exchange] = deque()
+        #: In which they are: one task for each would cost as much as parsing does. It is called by `_called`.
         self._task: asyncio.Task[None] | None = None
+        self._called: asyncio.Future[None]
         #: By when the client has to have sent what it has to send next, and to have read what was sent to it.
         self._reading = Alarm(self.loop, self._too_slow)
         self._writing = Alarm(self.loop, self._abort)
@@ -84,10 +86,10 @@ class Connection(Reader):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it ended
         """Forget the connection, all its timers and whatever it asked for."""
-        if self._active and not self._active.answered:
+        if self._active:
             self._active.lose()
-            if self._task:
-                self._task.cancel()
+        if self._task:
+            self._task.cancel()
         self.resume_writing()
         self._reading.close()
         self._writing.close()
@@ -197,11 +199,23 @@ class Connection(Reader):
         self._active = exchange
         if self._connections.draining and not self._waiting:
             exchange.keep_alive = False
-        self._task = self.loop.create_task(exchange.run(self._app))
+        if self._task is None:
+            self._task = self.loop.create_task(self._answer_all())
+        else:
+            self._called.set_result(None)
+
+    async def _answer_all(self) -> None:
+        try:
+            while self._active:
+                self._called = self.loop.create_future()
+                await self._active.run(self._app)
+                await self._called
+        finally:
+            self.transport.abort()
 
     def _end(self) -> None:
-        """Close at once if the last request has been read to its end."""
-        if self.latest and self.latest.whole:
+        """Close at once if the last request has been read to its end, and nothing is left that will not be read."""
+        if self.latest and self.latest.whole and not self._deaf:
             self.transport.close()
         else:
             self.leave()

@@ -73,11 +73,9 @@ class Exchange:
         self._head, self._left, self._chunked = b"", 0, False
 
     async def run(self, app: ASGIApp) -> None:
-        """Have the app answer; it is no error to end without one when it is cancelled: nobody waits any more."""
+        """Have the app answer; whatever it does, the client is told, or its connection ends."""
         try:
             await app(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            return
         except Exception:  # noqa: BLE001 - whatever it is, the connection ends in good order
             _log.exception("the application failed")
         if self.answered or self._lost:

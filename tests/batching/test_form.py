@@ -54,7 +54,7 @@ async def test_a_call_of_more_bytes_than_a_batch_is_computed_in_pieces() -> None
 
 
 async def test_a_queue_takes_no_more_than_its_bytes() -> None:
-    async with stage(max_queue_bytes=12) as scene:
+    async with stage(max_bytes=12, max_queue_bytes=12) as scene:
         await scene.occupy()
         with pytest.raises(TooLarge, match="16 bytes of tensors in one request; at most 12"):
             await scene.submit(double(1, 2, 3, 4))
