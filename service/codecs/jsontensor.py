@@ -25,6 +25,8 @@ DETAILED: Final = 1 << 18
 #: What a JSON value may be, by numpy's kind of element. A bool is an int to Python, never to us.
 _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _QUOTED: Final = 256
+#: So many strings are written in one call.
+_STRINGS: Final = 1 << 13
 #: An escape that may be half of a pair: only then is it worth looking whether the other half is there.
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -122,17 +124,23 @@ def shape_of(spec: TensorSpec) -> list[int]:
 
 def written(array: Array, *, as_base64: bool = False) -> Any:
     """Return what `dump` writes as the array or scalar: numbers, or strings as text or as {"b64": …}."""
-    if array.dtype.kind == "O":
-        flat = np.empty(array.size, dtype=object)
-        flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
-        return flat.reshape(array.shape).tolist()
-    return orjson.Fragment(numeric.write(array))
+    if array.dtype.kind != "O":
+        return orjson.Fragment(numeric.write(array))
+    if array.size <= _STRINGS:
+        return _lists(array, as_base64=as_base64)
+    rows = _STRINGS * len(array) // array.size
+    if rows:
+        lists = (_lists(array[start : start + rows], as_base64=as_base64) for start in range(0, len(array), rows))
+        parts = [dump(part)[1:-1] for part in lists]
+    else:
+        parts = [dump(written(row, as_base64=as_base64)) for row in array]
+    return orjson.Fragment(b"[%s]" % b",".join(parts))
 
 
 def rows(array: Array, *, as_base64: bool = False) -> Iterable[Any]:
     """Return what `dump` writes as each of the array's rows."""
     if array.dtype.kind == "O":
-        lists: list[Any] = written(array, as_base64=as_base64)
+        lists: list[Any] = _lists(array, as_base64=as_base64)
         return lists
     return array if _is_plain(array) else map(written, array)
 
@@ -186,6 +194,12 @@ def _string(item: Any) -> bytes:
     if isinstance(item, dict) and set(item) == {"b64"} and isinstance(item["b64"], str):
         return strings.unbase64(item["b64"])
     raise mistyped(item, "string")
+
+
+def _lists(array: Array, *, as_base64: bool) -> Any:
+    flat = np.empty(array.size, dtype=object)
+    flat[:] = [_text(value, as_base64=as_base64) for value in array.ravel()]
+    return flat.reshape(array.shape).tolist()
 
 
 def _text(value: Any, *, as_base64: bool) -> Any:

@@ -66,14 +66,7 @@ def marked(document: bytes) -> bytes:
     """
     if _MARK in document:
         return document  # somebody knows the trick
-    legal = []
-    for others, strings in steps.apart(document):
-        text = b'"'.join(others)
-        for word, mark in _MARKED.items():
-            text = text.replace(word, mark)
-        parts = zip(text.split(b'"'), [*strings, b""], strict=True)
-        legal.append(b"".join([part for pair in parts for part in pair]))
-    text = b"".join(legal)
+    text = b"".join(map(_mark, steps.apart(document))) if b"NaN" in document or b"Infinity" in document else document
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -168,6 +161,16 @@ def _read_flat(
         arrays.append(as_array(flat, element))
         structure.append(piece.translate(None, _VALUES))
     return np.concatenate(arrays).reshape(shape(b",".join(structure), rank))
+
+
+def _mark(step: tuple[list[bytes], list[bytes]]) -> bytes:
+    """Return a step of steps.apart with its words marked."""
+    others, strings = step
+    text = b'"'.join(others)
+    for word, mark in _MARKED.items():
+        text = text.replace(word, mark)
+    parts = zip(text.split(b'"'), [*strings, b""], strict=True)
+    return b"".join([part for pair in parts for part in pair])
 
 
 def _marked_numbers(text: bytes, element: ElementType) -> Any:

@@ -187,6 +187,18 @@ def test_strings_are_written_as_text_or_in_base_64() -> None:
     assert jsontensor.written(np.array(b"alone", dtype=object)) == "alone"
 
 
+@pytest.mark.parametrize("shape", [(20,), (1, 20), (5, 1, 4), (2, 10, 1), (0, 9), (9, 0)])
+@pytest.mark.parametrize("as_base64", [True, False])
+def test_many_strings_are_written_alike_in_steps(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], as_base64: bool
+) -> None:
+    array = np.array([b"%d" % number for number in range(np.prod(shape))], dtype=object).reshape(shape)
+    whole = jsontensor.dump(jsontensor.written(array, as_base64=as_base64))
+    assert json.loads(whole) == jsontensor.written(array, as_base64=as_base64)
+    monkeypatch.setattr(jsontensor, "_STRINGS", 3)
+    assert jsontensor.dump(jsontensor.written(array, as_base64=as_base64)) == whole
+
+
 @pytest.mark.parametrize("text", ["AA==", "AA", " A\nA = =", "AA="])
 def test_base_64_may_lack_its_padding_and_hold_blanks(text: str) -> None:
     """As it may for TensorFlow Serving."""
