@@ -190,8 +190,8 @@ class Connection(Reader):
             return
         if not self._active or self._active.answered or not self._active.started:
             body = orjson.dumps({"error": message})
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(status_line(status) + head + body)
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
+            self.transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), head, body))
         self.leave()
 
     def _answer(self, exchange: Exchange) -> None:

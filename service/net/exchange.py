@@ -24,9 +24,9 @@ _log = logging.getLogger("tfpod.net")
 
 
 def status_line(status: int) -> bytes:
-    """Return the first line of an answer."""
+    """Return the first line of an answer, without its end."""
     phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
-    return b"HTTP/1.1 %d %b\r\n" % (status, phrase.encode())
+    return b"HTTP/1.1 %d %b" % (status, phrase.encode())
 
 
 class Peer(Protocol):
@@ -137,27 +137,27 @@ class Exchange:
 
     def _start(self, message: Message) -> None:
         """Put the head together, which waits for the first piece of body."""
-        status, length, lines = message["status"], -1, []
+        status, length = message["status"], -1
+        lines = [_STATUS_LINES.get(status) or status_line(status)]
         for name, value in (*self._peer.defaults, *message.get("headers", ())):
             if name == b"content-length":
                 length = int(value)
             elif name == b"connection":
                 self.keep_alive = self.keep_alive and b"close" not in value.lower()
                 continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+            lines.append(name + b": " + value)
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            lines.append(b"connection: close")
         bodiless = self.scope["method"] == "HEAD" or status in _BODILESS
-        chunked = (
-            length < 0 and not bodiless and self.scope["http_version"] != "1.0"
-        )  # there the connection's end tells
+        # Where there are no chunks, the end of the connection ends a body of unknown length.
+        chunked = length < 0 and not bodiless and self.scope["http_version"] != "1.0"
         if chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            lines.append(b"transfer-encoding: chunked")
+        head, breaks = b"\r\n".join(lines), len(lines) - 1
+        if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
             raise RuntimeError("a header of the answer has a line break or a zero byte in it")
         self.started, self._chunked, self._left = True, chunked, 0 if bodiless else length
-        self._head = b"%b%b\r\n" % (_STATUS_LINES.get(status) or status_line(status), head)
+        self._head = head + b"\r\n\r\n"
 
     def _continue(self, message: Message) -> None:
         """Write a piece of body, and what has waited for it."""
