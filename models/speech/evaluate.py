@@ -1,7 +1,8 @@
 """Prints what the recogniser gets wrong on the held-out sentences: `python -m models.speech.evaluate FOLDER`.
 
-For the exported model by speed and disturbance: tonal syllables, syllables without their tones, and the characters that
-the words beside it make of them. For the words alone: the characters that they make of true pinyin.
+For the exported model by speed and disturbance: tonal syllables, those without their tones, and characters, read as the
+service does it, by the likeliest words; and tonal syllables read greedily, by the best label of each frame. For the
+words alone: the characters that they make of true pinyin.
 """
 
 import argparse
@@ -16,11 +17,15 @@ import tensorflow as tf
 from models.speech import sentences
 from models.speech.augment import Floats, Random, babble, in_room, mixed, noise
 from models.speech.data import SPEEDS, Utterance, floats, read, split
-from models.speech.decode import error_rate, error_rates, recognised
+from models.speech.decode import Scores, error_rate, error_rates, scored
 from models.speech.sentences import Sentence
 from service.speech.language import Language
+from service.speech.recogniser import Heard, Recogniser, Transcript
 
 HERE: Final = Path(__file__).resolve().parent
+
+#: What is counted: as the service reads the scores, and greedily.
+KINDS: Final = ("syllables", "without tones", "characters", "syllables greedily")
 
 Disturbance = Callable[[Floats, Sequence[Floats], Random], Floats]
 
@@ -61,32 +66,52 @@ def written(language: Language, syllables: Sequence[str]) -> str:
     return "".join(word.text for word in language.words(syllables))
 
 
+def read_by(recogniser: Recogniser, scores: Scores) -> tuple[Transcript, list[str]]:
+    """Return what the service makes of a recording's scores, and the syllables of the best labels alone."""
+    heard = Heard(scores, np.arange(len(scores) + 1))
+    return recogniser.read(heard), [syllable.name for syllable in recogniser.syllables(heard)]
+
+
 def measured(
     model: Callable[..., Any],
-    language: Language,
+    recogniser: Recogniser,
     spoken: Sequence[tuple[Utterance, str]],
     disturb: Disturbance,
-) -> tuple[float, float, float]:
-    """Return what is wrong of utterances when disturbed, alike on every call: syllables, those without tones, text.
+) -> tuple[float, float, float, float]:
+    """Return what is wrong of utterances when disturbed, alike on every call, in the order of `KINDS`.
 
-    Each utterance comes with its characters; the text that counts is what is written for the syllables heard.
+    Each utterance comes with its characters.
     """
     random = np.random.default_rng(7)
     voices = [floats(utterance) for utterance, _ in spoken]
-    heard = recognised(model, [disturb(voice, voices, random) for voice in voices])
-    texts = error_rate([text for _, text in spoken], [written(language, syllables) for syllables in heard])
-    return *error_rates([utterance.syllables for utterance, _ in spoken], heard), texts
+    scores = scored(model, [disturb(voice, voices, random) for voice in voices])
+    transcripts, greedy = zip(*(read_by(recogniser, each) for each in scores), strict=True)
+    right = [utterance.syllables for utterance, _ in spoken]
+    return (
+        *error_rates(right, [[syllable.name for syllable in each.syllables] for each in transcripts]),
+        error_rate([text for _, text in spoken], [transcript.text for transcript in transcripts]),
+        error_rate(right, greedy),
+    )
 
 
-def table(model: Callable[..., Any], language: Language, spoken: Sequence[tuple[Utterance, str]]) -> Iterator[str]:
+def table(model: Callable[..., Any], recogniser: Recogniser, spoken: Sequence[tuple[Utterance, str]]) -> Iterator[str]:
     """Yield the lines of a Markdown table: conditions down; errors of each speed across."""
-    heads = ["", *(f"{speed}, {kind}" for speed in SPEEDS for kind in ("syllables", "without tones", "characters"))]
+    heads = ["", *(f"{speed}, {kind}" for speed in SPEEDS for kind in KINDS)]
     yield _line(heads)
     yield _line(["---"] * len(heads))
     for name, disturb in CONDITIONS.items():
         alike = ([pair for pair in spoken if pair[0].speed == speed] for speed in SPEEDS)
-        rates = [rate for pairs in alike for rate in measured(model, language, pairs, disturb)]
+        rates = [rate for pairs in alike for rate in measured(model, recogniser, pairs, disturb)]
         yield _line([name, *(f"{rate:.1%}" for rate in rates)])
+
+
+def pace(model: Callable[..., Any], recogniser: Recogniser, recordings: Sequence[Floats]) -> str:
+    """Return a sentence on how fast scores are read."""
+    scores = scored(model, recordings)
+    begun = time.perf_counter()
+    for each in scores:
+        read_by(recogniser, each)
+    return f"Reading the scores takes {1000 * (time.perf_counter() - begun) / len(scores):.1f} ms a sentence."
 
 
 def writing(language: Language, said: Sequence[Sentence]) -> str:
@@ -107,12 +132,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the data set: sentences.json, normal.zip, slow.zip")
     folder = parser.parse_args().folder
-    words = HERE / "1/assets.extra/language.npz"
-    language, held_out = Language(words), sentences.read(folder)[1]
+    model, recogniser, words = load(HERE / "1"), Recogniser(HERE / "1"), HERE / "1/assets.extra/language.npz"
+    held_out = sentences.read(folder)[1]
     texts = {sentence.name: sentence.characters() for sentence in held_out}
-    for line in table(load(HERE / "1"), language, [(u, texts[u.name]) for u in split(read(folder))[1]]):
+    spoken = [(utterance, texts[utterance.name]) for utterance in split(read(folder))[1]]
+    for line in table(model, recogniser, spoken):
         print(line, flush=True)
-    print(f"\n{writing(language, held_out)} The words take {words.stat().st_size / 1e6:.1f} MB.")
+    print(f"\n{pace(model, recogniser, [floats(utterance) for utterance, _ in spoken])}")
+    print(f"{writing(Language(words), held_out)} The words take {words.stat().st_size / 1e6:.1f} MB.")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from service.errors import InvalidRequest, NotSupported, TooLarge
 from service.speech import cut
 from service.speech.audio import RATE, Samples
-from service.speech.ctc import greedy
+from service.speech.ctc import Alternatives, Syllable, greedy
 from service.speech.language import Language
 from service.types import DEFAULT_SIGNATURE, Signatures, Tensors
 
@@ -71,6 +71,7 @@ class Recogniser:
         self._labels = (folder / LABELS).read_text(encoding="utf-8").split()
         words = folder / _LANGUAGE
         self._language = Language(words) if words.is_file() else None
+        self._alternatives = Alternatives(self._labels, self._language.syllables if self._language else ())
         #: Seconds of audio in a second, the most seen: what takes longer cannot be done however idle the model is.
         self._pace = 0.0
 
@@ -106,14 +107,25 @@ class Recogniser:
         return max(0.0, seconds) * self._pace if self._pace else math.inf
 
     def read(self, heard: Heard) -> Transcript:
-        """Return what was said."""
-        sounds = self.syllables(heard)
-        return Transcript(sounds, self._words(sounds))
+        """Return what was said: the likeliest words, and their syllables. Without a language, the likeliest syllables.
+
+        Where no word fits, its syllable is what was heard there.
+        """
+        spelled = greedy(heard.scores, self._labels)
+        sounds = _timed(spelled, heard)
+        if self._language is None:
+            return Transcript(sounds, [])
+        alternatives = self._alternatives.sounds(heard.scores, spelled)
+        words = self._language.likeliest(alternatives, [sound.name for sound in sounds])
+        names = [name for word in words for name in word.syllables]
+        return Transcript(
+            [sound._replace(name=name) for sound, name in zip(sounds, names, strict=True)],
+            [Sound(word.text, sounds[word.begin].begin, sounds[word.end - 1].end) for word in words],
+        )
 
     def syllables(self, heard: Heard) -> list[Sound]:
-        """Return the syllables alone, which is less work."""
-        spelled = greedy(heard.scores, self._labels)
-        return [Sound(s.name, float(heard.seconds[s.begin]), float(heard.seconds[s.end])) for s in spelled]
+        """Return the syllables heard, whatever words there are; which is less work."""
+        return _timed(greedy(heard.scores, self._labels), heard)
 
     def write(self, syllables: Sequence[str]) -> str:
         """Return the text for syllables such as `ni3`. Raises InvalidRequest for what is none."""
@@ -125,12 +137,6 @@ class Recogniser:
             if not self._language.knows(syllable):
                 raise InvalidRequest(f"{syllable[:32]!r} is no syllable of Mandarin")
         return "".join(word.text for word in self._language.words(syllables))
-
-    def _words(self, sounds: Sequence[Sound]) -> list[Sound]:
-        if self._language is None:
-            return []
-        words = self._language.words([sound.name for sound in sounds])
-        return [Sound(word.text, sounds[word.begin].begin, sounds[word.end - 1].end) for word in words]
 
     def _check(self, audio: float, seconds: float) -> None:
         """Raise TooLarge if so many seconds of audio cannot be heard in so many seconds."""
@@ -146,3 +152,7 @@ class Recogniser:
         outputs = await compute({"samples": filled, "lengths": np.array([len(samples)], np.int32)})
         self._pace = max(self._pace, filled.shape[1] / RATE / max(time.monotonic() - begun, 1e-6))
         return outputs["scores"][0, : int(outputs["frames"][0])]
+
+
+def _timed(syllables: Sequence[Syllable], heard: Heard) -> list[Sound]:
+    return [Sound(each.name, float(heard.seconds[each.begin]), float(heard.seconds[each.end])) for each in syllables]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from service.speech.ctc import Sounds
 from service.speech.language import Language, Word
 from tests.speech import words
 
@@ -41,7 +42,8 @@ def written(language: Language, syllables: str) -> str:
 
 
 def test_words_are_found_with_the_syllables_they_cover(language: Language) -> None:
-    assert language.words(["bei3", "jing1", "hao3"]) == [Word("北京", 0, 2), Word("好", 2, 3)]
+    words = [Word("北京", 0, 2, ["bei3", "jing1"]), Word("好", 2, 3, ["hao3"])]
+    assert language.words(["bei3", "jing1", "hao3"]) == words
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,49 @@ def test_what_is_no_syllable_is_known_to_be_none_and_written_as_it_is(language: 
 
 def test_syllables_are_known(language: Language) -> None:
     assert all(language.knows(syllable) for syllable in ("ni3", "hm5", "Hao", "hao1"))
+
+
+def likeliest(language: Language, *places: dict[str, float]) -> list[Word]:
+    """Return the words where each place may be one of some syllables, each with its cost."""
+    sounds = Sounds(np.zeros((len(places), 3), np.int64), np.full((len(places), 3, 5), np.inf, np.float32))
+    for place, costs in enumerate(places):
+        names = sorted({syllable[:-1] for syllable in costs})
+        for syllable, cost in costs.items():
+            column = names.index(syllable[:-1])
+            sounds.syllables[place, column] = language.syllables.index(syllable[:-1]) + 1
+            sounds.costs[place, column, int(syllable[-1]) - 1] = cost
+    return language.likeliest(sounds, [min(costs, key=costs.__getitem__) if costs else "?" for costs in places])
+
+
+def test_a_word_settles_what_was_unsure(language: Language) -> None:
+    unsure = {"ni3": 1.0, "ni2": 0.0}, {"hao4": 0.0, "hao3": 0.5, "ma3": 1.0}
+    assert likeliest(language, *unsure) == [Word("你好", 0, 2, ["ni3", "hao3"])]
+
+
+def test_a_frequent_word_does_not_overrule_a_sure_sound(language: Language) -> None:
+    words = likeliest(language, {"nve4": 0.0, "shi4": 9.0}, {"ni2": 0.0, "ni3": 9.0})
+    assert [word.text for word in words] == ["虐", "泥"]
+
+
+def test_where_no_word_fits_stands_what_was_heard(language: Language) -> None:
+    assert likeliest(language, {"ni3": 0.0}, {}, {"hm2": 0.0}) == [
+        Word("你", 0, 1, ["ni3"]),
+        Word("?", 1, 2, ["?"]),
+        Word("hm2", 2, 3, ["hm2"]),
+    ]
+    assert likeliest(language) == []
+
+
+def test_what_follows_in_the_file_counts_among_alternatives(language: Language) -> None:
+    either = {"shi4": 0.0, "ma3": 0.0}
+    assert "".join(word.text for word in likeliest(language, {"hao3": 0.0}, either)) == "好事"
+
+
+def test_many_places_are_read_as_few_are(language: Language) -> None:
+    few = [{"ni3": 1.0, "ni2": 0.0}, {"hao4": 0.0, "hao3": 0.5}, {"shi4": 0.0}] * 3
+    words = likeliest(language, *few * 40)
+    assert "".join(word.text for word in words) == "".join(word.text for word in likeliest(language, *few)) * 40
+    assert [word.begin for word in words[1:]] == [word.end for word in words[:-1]]
 
 
 def test_the_longest_text_is_written_as_its_parts_are(language: Language) -> None:

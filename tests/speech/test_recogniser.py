@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import InvalidRequest, NotSupported, Overloaded, TooLarge
 from service.speech.audio import RATE, Samples
-from service.speech.recogniser import Recogniser
+from service.speech.recogniser import Heard, Recogniser, Sound
 from service.types import ELEMENT_TYPES, Array, Signature, Tensors, TensorSpec
 from tests.speech import words
 
@@ -146,6 +146,28 @@ async def test_syllables_are_written(recogniser: Recogniser) -> None:
     assert recogniser.write(["ni3", "hao3"]) == "你好"
     with pytest.raises(InvalidRequest, match="'foo1' is no syllable"):
         recogniser.write(["ni3", "foo1"])
+
+
+def test_the_words_say_which_syllables_were_heard(folder: Path) -> None:
+    """Among them are alternatives to the likeliest syllables, at the same times."""
+    (folder / "assets.extra" / "labels.txt").write_text("n h i3 ao3 ao4 _")
+    logits = [[9, 0, 0, 0, 0, 0], [0, 0, 9, 0, 0, 0], [0, 9, 0, 0, 0, 0], [0, 0, 0, 8, 9, 0]]
+    heard = Heard(np.array(logits, np.float32), np.arange(5) / 10)
+    recogniser = Recogniser(folder)
+    assert [sound.name for sound in recogniser.syllables(heard)] == ["ni3", "hao4"]
+    transcript = recogniser.read(heard)
+    assert transcript.syllables == [Sound("ni3", 0.0, 0.2), Sound("hao3", 0.2, 0.4)]
+    assert transcript.words == [Sound("你好", 0.0, 0.4)]
+    (folder / "assets.extra" / "language.npz").unlink()
+    assert [sound.name for sound in Recogniser(folder).read(heard).syllables] == ["ni3", "hao4"]
+
+
+def test_labels_may_be_whole_syllables(folder: Path) -> None:
+    (folder / "assets.extra" / "labels.txt").write_text("ni3 hao3 hao4 _")
+    scores = np.array([[9, 0, 0, 0], [0, 8, 9, 0], [0, 0, 0, 9]], np.float32)
+    transcript = Recogniser(folder).read(Heard(scores, np.arange(4) / 10))
+    assert transcript.text == "你好"
+    assert [sound.name for sound in transcript.syllables] == ["ni3", "hao3"]
 
 
 async def test_without_a_language_there_are_syllables_only(folder: Path) -> None:
