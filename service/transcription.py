@@ -40,9 +40,9 @@ class Ear:
     """The recogniser of a request, which has until its deadline. Use it as a context, as its model."""
 
     def __init__(self, request: Request) -> None:
-        """Take the first model of speech. Raises NotFound if there is none, NotReady while it is loaded."""
+        """Take the model of speech that the query names, or the first. Raises as Models.speech does."""
         models: Models = request.state.models
-        self.model, self.recogniser = models.speech()
+        self.model, self.recogniser = models.speech(request.query_params.get("model"))
         self._deadline: float = request.state.deadline
         self._take: Callable[[int], None] = request.state.take
 

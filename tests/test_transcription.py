@@ -202,6 +202,31 @@ async def test_without_a_model_of_speech_nothing_is_heard(tmp_path: Path) -> Non
         assert (await pod.piece(0, SENTENCE)).status_code == 404
 
 
+async def test_a_model_may_be_named_and_the_first_is_meant_otherwise(tmp_path: Path) -> None:
+    """The second one has no language, and the third no labels."""
+    for name in ("a", "b", "c"):
+        describe(tmp_path / name / "1")
+        (tmp_path / name / "1/saved_model.pb").touch()
+    (tmp_path / "b/1/assets.extra/language.npz").unlink()
+    (tmp_path / "c/1/assets.extra/labels.txt").unlink()
+    models = ",".join(f"{name}={tmp_path / name}" for name in ("a", "b", "c"))
+    pod = Pod(Settings(models=models), "9.9.9", lambda _: None, lambda _: Reader())
+    async with both(pod) as (_, client, probe):
+        while (await probe.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.001)
+        whole: dict[str, Any] = {"content": pcm(SENTENCE), "headers": PCM | {"Tfpod-Sequence": "0"}}
+        for path, request in (("/v1/transcribe", whole), ("/v1/stream", whole), ("/all", {"json": recording()})):
+            for query, text in (("", "你好"), ("?model=a", "你好"), ("?model=b", "")):
+                client.cookies.clear()
+                answer = (await client.post(path + query, **request)).json()
+                heard = answer.get("result", answer.get("text", answer.get("final", "") + answer.get("partial", "")))
+                assert (bool(heard), heard[:2]) == (bool(text), text)
+            for query, fault in (("?model=c", "model 'c' is none of speech"), ("?model=x", "Latest(x)")):
+                client.cookies.clear()
+                refused = await client.post(path + query, **request)
+                assert (refused.status_code, fault in refused.text) == (404, True)
+
+
 async def test_without_a_language_syllables_are_told_and_no_text(tmp_path: Path) -> None:
     describe(tmp_path / "model/1")
     (tmp_path / "model/1/saved_model.pb").touch()

@@ -80,9 +80,14 @@ class Models:
             raise NotFound(f"Servable not found for request: {asked}")
         return self._versions[name].get(version, label)
 
-    def speech(self) -> tuple[Model, Recogniser]:
-        """Return the first model of speech. Raises NotFound if there is none, NotReady while there may yet be one."""
-        for versions in self._versions.values():
+    def speech(self, name: str | None = None) -> tuple[Model, Recogniser]:
+        """Return the model of speech of that name, or the first.
+
+        Raises NotFound if there is none, NotReady while there may yet be one.
+        """
+        if name is not None and self.get(name).recogniser is None:
+            raise NotFound(f"model {name!r} is none of speech")
+        for versions in self._versions.values() if name is None else [self._versions[name]]:
             model = versions.serving.get(versions.newest or 0)
             if model and model.recogniser:
                 return model, model.recogniser

@@ -118,6 +118,7 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
         "parameters": [
             *({"name": key, "in": "path", "required": True, "schema": PARAMETERS[key]} for key in given),
             *({"name": key, "in": "header", "required": True, "schema": schema} for key, schema in about.headers),
+            *({"name": key, "in": "query", "schema": schema} for key, schema in about.queries),
         ],
         "responses": responses,
         **({"security": []} if closed and place.is_open else {}),

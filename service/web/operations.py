@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from service.web import schemas
 from service.web.schemas import BOOLEAN, STRING, Schema, listing, record
@@ -53,6 +53,7 @@ _ASRT_RECORDING: Final = record(
     | {"byte_width": _NATURAL}
 )
 _AUDIO: Final = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "audio/pcm", "application/octet-stream")
+_MODEL: Final[Sequence[tuple[str, Schema]]] = [("model", STRING | {"description": "of speech; without, the first"})]
 _ASRT_CODES: Final[dict[str, Schema]] = {"status_code": {"type": "integer"}, "status_message": STRING}
 _ASRT_TEXT: Final = record({"result": STRING, **_ASRT_CODES})
 _ASRT_SYLLABLES: Final = record({"result": {"anyOf": [listing(STRING), STRING]}, **_ASRT_CODES})
@@ -71,12 +72,16 @@ class Operation:
     body: bool = False
     #: What a request's header must hold.
     headers: Sequence[tuple[str, Schema]] = ()
+    #: What a request may say behind its path's question mark.
+    queries: Sequence[tuple[str, Schema]] = ()
     #: What a refusal is, if not `{"error"}`.
     error: Schema | None = None
     #: What the answer is instead of, or beside, JSON.
     media_types: Sequence[str] = ()
     description: str = ""
 
+
+_ASRT: Final[dict[str, Any]] = {"error": _ASRT_TEXT, "queries": _MODEL}
 
 #: By the routes' names.
 OPERATIONS: Final = {
@@ -113,6 +118,7 @@ OPERATIONS: Final = {
     "transcribe": Operation(
         "Text, syllables and times of recorded speech",
         _TRANSCRIPT,
+        queries=_MODEL,
         request_types=_AUDIO,
         body=True,
         description="A file, or PCM: 16 bits, little-endian, 16 kHz, one channel.",
@@ -122,6 +128,7 @@ OPERATIONS: Final = {
         record({"final": STRING, "partial": STRING, **_SOUNDS, "ended": BOOLEAN}),
         request_types=_AUDIO,
         headers=[("Tfpod-Sequence", _NATURAL)],
+        queries=_MODEL,
         statuses=[501],
         description="The header Tfpod-Sequence numbers the pieces. The first answer sets the cookie tfpod_session, "
         "which comes along with all others; the header `Tfpod-Session: new` begins another session in spite of one. "
@@ -129,17 +136,15 @@ OPERATIONS: Final = {
         "again is answered again. An empty piece ends the session. A pod may keep no sessions.",
     ),
     "asrt_speech": Operation(
-        "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, body=True, error=_ASRT_TEXT
+        "ASRT: the syllables of a recording", _ASRT_SYLLABLES, request=_ASRT_RECORDING, body=True, **_ASRT
     ),
-    "asrt_all": Operation(
-        "ASRT: the text of a recording", _ASRT_TEXT, request=_ASRT_RECORDING, body=True, error=_ASRT_TEXT
-    ),
+    "asrt_all": Operation("ASRT: the text of a recording", _ASRT_TEXT, request=_ASRT_RECORDING, body=True, **_ASRT),
     "asrt_language": Operation(
         "ASRT: the text for syllables",
         _ASRT_TEXT,
         request=record({"sequence_pinyin": listing(STRING)}),
-        error=_ASRT_TEXT,
         statuses=[501],
+        **_ASRT,
     ),
     "asrt_root": Operation(
         "ASRT: whether it is there; its old API: the text of a recording",
@@ -147,9 +152,9 @@ OPERATIONS: Final = {
         request=_OBJECT,
         request_types=["application/x-www-form-urlencoded"],
         media_types=["text/plain"],
-        error=_ASRT_TEXT,
         statuses=[403],
         description="A form has `token`, `fs`, the rate in Hz, and one `wavs` for each sample.",
+        **_ASRT,
     ),
     "tfserving_status": Operation(
         "State of the versions, in TensorFlow Serving's format", record({"model_version_status": listing(_STATE)})

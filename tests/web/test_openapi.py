@@ -108,6 +108,15 @@ def test_what_a_pod_may_not_do_is_said_beside_what_it_answers_when_it_does() -> 
     assert {path.rpartition("/")[2] for path, found in answers.items() if found == {"501"}} == {"load", "unload"}
 
 
+def test_a_model_of_speech_can_be_named_wherever_one_is_asked() -> None:
+    asked = {
+        path
+        for (_, path), one in operations(made()).items()
+        if [parameter["name"] for parameter in one["parameters"] if parameter["in"] == "query"] == ["model"]
+    }
+    assert asked == {"/v1/transcribe", "/v1/stream", "/speech", "/language", "/all", "/"}
+
+
 def test_a_token_is_asked_for_where_it_is() -> None:
     for place in PLACES:
         for path in templates(place.route):

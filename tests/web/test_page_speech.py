@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,7 +134,7 @@ def answer_for(page: Browser, *answers: str) -> None:
         const real = window.fetch.bind(window), answers = [{", ".join(f"() => {one}" for one in answers)}];
         window.asked = [];
         window.fetch = async (path, options) => {{
-            if (!path.endsWith("stream")) return real(path, options);
+            if (!path.startsWith("v1/stream")) return real(path, options);
             const headers = options.headers;
             window.asked.push([headers["Tfpod-Sequence"], headers["Tfpod-Session"] ?? "", options.body.byteLength]);
             return answers.shift()?.() ?? real(path, options);
@@ -366,6 +367,22 @@ def test_a_token_goes_along(chromium: Browser, model: Path, tmp_path: Path) -> N
         say(chromium)
         assert characters(chromium, FINAL) == TEXT
         assert '-H "Authorization: Bearer $TOKEN"' in chromium.text(".curl code")
+
+
+def test_each_model_is_heard_on_its_own_page(chromium: Browser, model: Path, recording: Path, tmp_path: Path) -> None:
+    """The other one writes the same syllables in other words."""
+    other = shutil.copytree(model, tmp_path / "other")
+    words.write(other / "1/assets.extra/language.npz", [("泥号", "ni3 hao3", 0.2), ("嘛", "ma5", 0.1)])
+    with program("--models", f"speech={model},other={other}") as started:
+        api, admin = started.urls()
+        until_ready(admin)
+        for name, text in (("other", "泥号嘛泥号"), ("speech", TEXT)):
+            with chromium.opened(f"{api}/#{name}", SPEAK):
+                choose(chromium, recording)
+                assert characters(chromium, FINAL) == text
+                say(chromium)
+                assert characters(chromium, FINAL) == text
+                assert f"/v1/transcribe?model={name}'" in chromium.text(".curl code")
 
 
 def test_pinyin_has_its_tones_above_the_right_vowel(page: Browser) -> None:

@@ -47,7 +47,8 @@ export function shell(choose, ...more) {
 /** Return how a line begins that asks the service at `path`. */
 export function curl(path) {
   const token = hasToken() ? ` \\\n  -H "Authorization: Bearer $TOKEN"` : "";
-  return `curl ${new URL(path, document.baseURI)}${token} \\\n `;
+  const address = new URL(path, document.baseURI);
+  return `curl ${address.search ? `'${address}'` : address}${token} \\\n `;
 }
 
 /** Have the browser save a blob as a file. */

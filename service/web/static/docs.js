@@ -40,8 +40,8 @@ function shown({ path, method, summary, description, operationId, parameters, re
     element("div", { class: "operation" },
       description ? element("p", {}, description) : [],
       closed ? element("p", { class: "hint" }, "Send your token along: ", element("code", {}, "Authorization: Bearer TOKEN")) : [],
-      parameters.map(({ name, schema }) =>
-        element("p", {}, element("code", {}, `{${name}}`), ` in the path: ${outline(schema, spec)}`)),
+      parameters.map(({ name, in: place, schema }) =>
+        element("p", {}, element("code", {}, place === "path" ? `{${name}}` : name), ` in the ${place}: ${outline(schema, spec)}`)),
       requestBody ? [element("h3", {}, "Request"), bodies(requestBody.content, spec)] : [],
       element("h3", {}, "Answers"),
       Object.entries(responses).map(([status, response]) => answer(status, response, spec))));

@@ -39,7 +39,7 @@ function choices(name, all) {
 
 /** A model of speech can be spoken to, or asked as all others are. */
 function spoken(name, one) {
-  const ways = [speech.create, () => signature(name, one)], place = element("div", {}, speech.create());
+  const ways = [() => speech.create(name), () => signature(name, one)], place = element("div", {}, ways[0]());
   const choose = choice("Way to ask", ["Speech", "Tensors"], (way) => place.replaceChildren(ways[way]()));
   return element("div", { class: "ways" }, choose, place);
 }

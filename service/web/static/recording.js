@@ -12,12 +12,12 @@ const LONGEST = 3600;
 /** A microphone that never gives more is switched off. */
 const SILENT = 0.002;
 
-/** Record until `end` of what is returned is called, which returns {samples, words, seconds, whole, silent}.
+/** Record, and have it heard at `path`, until `end` of what is returned is called.
  *
- * `seconds` is what hearing the pieces took; `whole` tells that all is yet to be heard, for there was no session.
+ * That returns {samples, words, seconds, whole, silent}: `seconds` is what hearing the pieces took; `whole` tells that all is yet to be heard, for there was no session.
  * `heard` is told all samples, those that are new, and their peak; `said` the final words and those that may change;
  * `refused` an error, and whether recording goes on; `lost` that it cannot go on. Throws if there is none. */
-export async function record({ heard, said, refused, lost }) {
+export async function record({ path, heard, said, refused, lost }) {
   const kept = growing(), final = [];
   let pieces = null, sent = 0, loudest = 0, seconds = 0, whole = false, words = [];
 
@@ -35,7 +35,7 @@ export async function record({ heard, said, refused, lost }) {
     cut(PIECE * RATE);
     if (kept.samples.length > LONGEST * RATE) lost();
   }, lost);
-  pieces = session((answer) => {
+  pieces = session(path, (answer) => {
     const all = spelled(answer.json), until = settled(answer.json);
     final.push(...all.slice(0, until));
     words = [...final, ...all.slice(until)];

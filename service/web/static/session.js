@@ -9,7 +9,6 @@ const PASSING = [0, 429, 502, 503, 504];
 const TRIES = 8, SOON = 10;
 /** If the service falls behind, so many pieces are sent as one. */
 const MOST = 8;
-const PATH = "v1/stream";
 
 /** A piece was refused for good; `first` if nothing was heard before. */
 export class Refused extends Error {
@@ -20,10 +19,10 @@ export class Refused extends Error {
   }
 }
 
-/** Begin a session: {add, end, done}. `add` takes samples; `done` is settled when all is said after `end`, or at a fault.
+/** Begin a session at `path`: {add, end, done}. `add` takes samples; `done` is settled when all is said after `end`, or at a fault.
  *
  * `said` is told each answer: {json, seconds}. Speech may be added before the service has answered. */
-export function session(said) {
+export function session(path, said) {
   const waiting = [];
   let ended = false, wake = () => {};
 
@@ -32,7 +31,7 @@ export function session(said) {
       while (!waiting.length && !ended) await new Promise((resolve) => (wake = resolve));
       const piece = joined(waiting.splice(0, MOST));
       if (!piece.length && number === 0) return;
-      said(await send(number, pcm(piece)));
+      said(await send(path, number, pcm(piece)));
       if (!piece.length) return;
     }
   }
@@ -47,23 +46,23 @@ export function session(said) {
     wake();
   }
 
-  return { add, end, done: alone(run) };
+  return { add, end, done: alone(path, run) };
 }
 
 /** Run what needs the session to itself: a browser has one cookie for all its tabs. */
-function alone(run) {
-  const name = new URL(PATH, document.baseURI).pathname;
+function alone(path, run) {
+  const name = new URL(path, document.baseURI).pathname;
   return navigator.locks.request(name, { ifAvailable: true }, (lock) => {
     if (lock) return run();
     throw new Refused({ status: 0, text: "another tab of this browser is listening" }, 0);
   });
 }
 
-async function send(number, body) {
+async function send(path, number, body) {
   const headers = { "Content-Type": "audio/pcm", "Tfpod-Sequence": `${number}` };
   if (number === 0) headers["Tfpod-Session"] = "new"; // the cookie of an earlier one would be sent along
   for (let tries = 1; ; tries++) {
-    const answer = await ask(PATH, body, undefined, headers).catch(({ message }) => ({ status: 0, text: message, after: 1 }));
+    const answer = await ask(path, body, undefined, headers).catch(({ message }) => ({ status: 0, text: message, after: 1 }));
     if (answer.status === 200) return answer;
     if (!PASSING.includes(answer.status) || tries === TRIES || answer.after > SOON) throw new Refused(answer, number);
     await new Promise((resolve) => setTimeout(resolve, 1000 * (answer.after || 1)));

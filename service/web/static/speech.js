@@ -18,9 +18,10 @@ export function fits({ inputs, outputs }) {
   return names(inputs) === "lengths,samples" && names(outputs) === "frames,scores";
 }
 
-/** Return the element: what one speaks into, what was said, the recording, and lines for the shell. */
-export function create() {
-  const asked = asking(toggle, choose), answer = answering(), picture = wave(), lines = shellLines();
+/** Return the element for a model: what one speaks into, what was said, the recording, and lines for the shell. */
+export function create(model) {
+  const whole = `v1/transcribe?model=${model}`, pieces = `v1/stream?model=${model}`;
+  const asked = asking(toggle, choose), answer = answering(), picture = wave(), lines = shellLines(whole, pieces);
   const pictured = element("section", { class: "recording", hidden: true }, picture.element);
   const place = element("div", { class: "signature speech" }, asked.element, answer.element, pictured, lines.element);
   let recording = null, busy = false;
@@ -40,7 +41,7 @@ export function create() {
   /** Have a whole recording heard; `samples` are missing if this browser cannot read it. */
   async function transcribe(file, samples) {
     const type = file.type.startsWith("audio/") ? file.type : "audio/wav"; // the service looks itself what it is
-    const heard = await ask("v1/transcribe", file, undefined, { "Content-Type": type });
+    const heard = await ask(whole, file, undefined, { "Content-Type": type });
     if (heard.status !== 200) throw new Error(complaint(heard));
     const words = spelled(heard.json);
     answer.said(words, []);
@@ -62,7 +63,7 @@ export function create() {
   async function speak() {
     answer.clear();
     show(null);
-    recording = await record({ heard, said: answer.said, refused, lost: stop });
+    recording = await record({ path: pieces, heard, said: answer.said, refused, lost: stop });
     pictured.hidden = false;
   }
 
@@ -183,11 +184,11 @@ function answering() {
   return { element: made, clear, become, said, took, note: (one) => notes.append(one) };
 }
 
-/** Return {element, offer}: the requests for the shell; `offer` takes the samples that can be saved for them. */
-function shellLines() {
-  const whole = () => `${curl("v1/transcribe")} -H 'Content-Type: audio/wav' \\\n  --data-binary @recording.wav`;
+/** Return {element, offer}: the requests for the shell, to both paths; `offer` takes the samples that can be saved for them. */
+function shellLines(path, pathOfPieces) {
+  const whole = () => `${curl(path)} -H 'Content-Type: audio/wav' \\\n  --data-binary @recording.wav`;
   const pieces = () => "tail -c +45 recording.wav | split -b 32000 - piece-\njar=$(mktemp) n=0\n" +
-    `for piece in piece-* /dev/null; do\n  ${curl("v1/stream")} -b $jar -c $jar -H "Tfpod-Sequence: $n" \\\n` +
+    `for piece in piece-* /dev/null; do\n  ${curl(pathOfPieces)} -b $jar -c $jar -H "Tfpod-Sequence: $n" \\\n` +
     "  -H 'Content-Type: audio/pcm' --data-binary @$piece\n  n=$((n+1))\ndone";
   let kept = null;
   const save = element("button", { type: "button", hidden: true, click: () => download(wav(kept), "recording.wav") },
