@@ -115,6 +115,7 @@ class Reload:
         """Return whether a version is served just as it lies there; load it, if it is time to try that."""
         number, versions = found.number, self._versions
         if number in versions.serving and versions.serving[number].stamp == found.stamp:
+            versions.refused.pop(number, None)  # it could not be read for a while
             return True
         refused = versions.refused.get(number)
         last = refused if refused and refused.stamp == found.stamp else None

@@ -448,6 +448,22 @@ def _denied(_: Path) -> None:
     raise PermissionError(13, "Permission denied")
 
 
+async def test_a_version_that_may_not_be_read_for_a_while_is_told_of_each_time_and_not_for_good(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with models(sound, m=put(tmp_path, "1")) as made:
+        await made.load()
+        for times in (1, 2):
+            with monkeypatch.context() as patch:
+                patch.setattr("service.models.folder._stamp", _denied)
+                await settle(made)
+            await settle(made)
+            assert told(caplog) == ["a version cannot be served: version 1 cannot be read: Permission denied"] * times
+        put(tmp_path, "2")
+        await settle(made)
+        await until(lambda: made.states("m", 1) == [VersionState("m", "1", "END")])
+
+
 async def test_what_fails_in_a_look_ends_no_watch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
