@@ -162,11 +162,20 @@ def test_a_token_opens_what_strangers_may_not_see(chromium: Browser, tmp_path: P
         assert chromium.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") == "{}"
 
 
+@pytest.mark.parametrize("fragment", ["#%", "#nobody", ""])
+def test_an_address_that_names_no_model_shows_the_first(chromium: Browser, pod: str, fragment: str) -> None:
+    with chromium.opened(f"{pod}/{fragment}", ".signature h3"):
+        assert chromium.text("#models [aria-current=page]") == chromium.text("#models a")
+
+
 def test_the_document_is_a_page_too(chromium: Browser, pod: str) -> None:
     chromium.complaints.clear()
     chromium.open(f"{pod}/docs")
     chromium.click("[id='v1_models_digits_predict'] summary")
     assert "[float32, n \u00d7 8 \u00d7 8 \u00d7 1]" in chromium.text("[id='v1_models_digits_predict'] pre")
+    chromium.click("[id='v1_stream'] summary")
+    assert "Tfpod-Sequence in the header: integer" in chromium.text("[id='v1_stream'] .operation")
+    assert "model in the query: string" in chromium.text("[id='v1_stream'] .operation")
     spec = json.loads(chromium.evaluate("fetch('openapi.json').then(answer => answer.text())"))
     shown = chromium.evaluate("document.querySelectorAll('.operations > details').length")
     assert shown == sum(map(len, spec["paths"].values()))

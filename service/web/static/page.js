@@ -30,7 +30,7 @@ async function start() {
 /** Show the model that the address names, or the first. */
 async function open() {
   const turn = ++latest;
-  const asked = decodeURIComponent(location.hash.slice(1));
+  const asked = location.hash.slice(1); // names need no encoding
   const name = names.includes(asked) ? asked : names[0];
   for (const tab of tabs.children) tab.ariaCurrent = tab.textContent === name ? "page" : null;
   const shown = await model(name);
