@@ -4,7 +4,8 @@ Source: Triton's docs/protocol/extension_binary_data.md. A string is its length 
 """
 
 import math
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from service.errors import InvalidRequest
 from service.types import Array, ElementType
 
-_LENGTH: Final = 4
+#: Of a string.
+_LENGTH: Final = struct.Struct("<I")
 
 
 def read(data: memoryview, element: ElementType, shape: Sequence[int]) -> Array:
@@ -22,7 +24,9 @@ def read(data: memoryview, element: ElementType, shape: Sequence[int]) -> Array:
     """
     count = math.prod(shape)
     if element.is_string:
-        return _strings(data, count).reshape(shape)
+        if count * _LENGTH.size > len(data):
+            raise InvalidRequest(f"{len(data)} bytes are too few for {count} strings")
+        return np.fromiter(_strings(bytes(data), count), dtype=object).reshape(shape)
     if len(data) != count * element.numpy.itemsize:
         raise InvalidRequest(f"{len(data)} bytes, but {element.oip} of that shape has {count * element.numpy.itemsize}")
     if element.numpy.kind == "b":  # a bool of any other byte than 0 and 1 would be undefined behaviour
@@ -38,21 +42,18 @@ def write(array: Array) -> bytes | memoryview:
     parts: list[bytes] = []
     for value in array.ravel().tolist():
         data = value if isinstance(value, bytes) else str(value).encode()
-        parts += (len(data).to_bytes(_LENGTH, "little"), data)
+        parts += (len(data).to_bytes(_LENGTH.size, "little"), data)
     return b"".join(parts)
 
 
-def _strings(data: memoryview, count: int) -> Array:
-    if count * _LENGTH > len(data):
-        raise InvalidRequest(f"{len(data)} bytes are too few for {count} strings")
-    strings = np.empty(count, dtype=object)
-    position = 0
+def _strings(data: bytes, count: int) -> Iterator[bytes]:
+    """Yield the strings: there may be millions, each as short as its length is."""
+    position, size, length_at = 0, len(data), _LENGTH.unpack_from
     for number in range(count):
-        start = position + _LENGTH
-        position = start + int.from_bytes(data[start - _LENGTH : start], "little")
-        if start > len(data) or position > len(data):
+        start = position + _LENGTH.size
+        position = start + length_at(data, position)[0] if start <= size else start
+        if position > size:
             raise InvalidRequest(f"string {number} goes on after the end of the data")
-        strings[number] = bytes(data[start:position])
-    if position != len(data):
-        raise InvalidRequest(f"{len(data) - position} bytes follow the last of {count} strings")
-    return strings
+        yield data[start:position]
+    if position != size:
+        raise InvalidRequest(f"{size - position} bytes follow the last of {count} strings")
