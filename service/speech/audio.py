@@ -1,6 +1,7 @@
 """Reads audio: PCM as clients send it, and files in WAV, FLAC, OGG or MP3, as samples for a recogniser.
 
 The files' formats and the rates are the business of libsndfile and libsoxr; only the four formats reach libsndfile.
+Below it, libmpg123 tells on stderr what is broken in an MP3, amid the log, and nothing here can keep it from that.
 """
 
 import io
