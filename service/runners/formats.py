@@ -1,4 +1,4 @@
-"""Loads the formats in which TensorFlow's models are saved: SavedModel and `.keras`."""
+"""Loads the formats in which TensorFlow's models are saved, SavedModel and `.keras`, as functions in Python."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 from service.types import DEFAULT_SIGNATURE, ELEMENT_TYPES, ElementType, Signature, Signatures, TensorSpec
 
 _ELEMENTS: Final = {element.tensorflow: element for element in ELEMENT_TYPES}
-_TAG: Final = "serve"
+#: Of the graph for serving, in a SavedModel.
+TAG: Final = "serve"
 _METHOD: Final = "tensorflow/serving/predict"
 
 _log = logging.getLogger("tfpod.tensorflow")
@@ -28,14 +29,43 @@ def load(tf: Any, path: Path) -> Loaded:
     Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
     """
     model = _keras(tf, path) if path.suffix == ".keras" else _saved_model(tf, path)
-    if skipped := sorted(set(model.functions) - set(model.signatures)):
+    return checked(model, model.functions)
+
+
+def signatures(graph: Any) -> dict[str, Signature]:
+    """Return those of a MetaGraphDef (TensorFlow's meta_graph.proto) of which every tensor is dense, as written."""
+    found = {}
+    for name, definition in graph.signature_def.items():
+        tensors = [*definition.inputs.values(), *definition.outputs.values()]
+        dense = all(info.WhichOneof("encoding") == "name" and _element(info.dtype) for info in tensors)
+        if dense and definition.inputs and definition.outputs:
+            inputs, outputs = _of_infos(definition.inputs), _of_infos(definition.outputs)
+            found[name] = Signature(inputs, outputs, definition.method_name)
+    return found
+
+
+def checked(model: Loaded, names: Iterable[str]) -> Loaded:
+    """Return the model, and tell of those named that are no signatures of it. Raises ValueError if there is none."""
+    if skipped := sorted(set(names) - set(model.signatures)):
         _log.warning("not served: tensors that are not dense, or of no known type", extra={"signatures": skipped})
     if not model.signatures:
         raise ValueError("the model has no signature of dense tensors")
     return model
 
 
-def let_optimizers_load(tf: Any) -> None:
+def _saved_model(tf: Any, folder: Path) -> Loaded:
+    """Load the functions, and read the signatures in saved_model.pb (TensorFlow's saved_model.proto)."""
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - as TensorFlow itself: only for a model
+
+    _let_optimizers_load(tf)
+    root = tf.saved_model.load(str(folder), tags=[TAG])
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    graph = next(graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == [TAG])
+    return Loaded(root, dict(root.signatures), signatures(graph))
+
+
+def _let_optimizers_load(tf: Any) -> None:
     """Have the optimizer in a SavedModel of Keras 2 come back as an object that holds no state.
 
     A model saved amid its training has one, and TensorFlow loads none that has an optimizer of no known type.
@@ -49,38 +79,6 @@ def let_optimizers_load(tf: Any) -> None:
     if "optimizer" not in revived.registered_identifiers():
         version = revived.VersionedTypeRegistration(lambda _: Optimizer(), 1, 1, 1)
         revived.register_revived_type("optimizer", lambda _: False, [version])
-
-
-def _saved_model(tf: Any, folder: Path) -> Loaded:
-    """Load the functions, and read the signatures, as written, from saved_model.pb (TensorFlow's saved_model.proto)."""
-    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - as TensorFlow itself: only for a model
-
-    root = tf.saved_model.load(str(folder), tags=[_TAG])
-    model = saved_model_pb2.SavedModel()
-    model.ParseFromString((folder / "saved_model.pb").read_bytes())
-    graph = next(graph for graph in model.meta_graphs if list(graph.meta_info_def.tags) == [_TAG])
-    signatures = {}
-    for name, definition in graph.signature_def.items():
-        tensors = [*definition.inputs.values(), *definition.outputs.values()]
-        dense = all(info.WhichOneof("encoding") == "name" and _element(info.dtype) for info in tensors)
-        if dense and definition.inputs and definition.outputs:
-            inputs, outputs = _of_infos(definition.inputs), _of_infos(definition.outputs)
-            signatures[name] = Signature(inputs, outputs, definition.method_name)
-    return Loaded(root, {name: _direct(function) for name, function in root.signatures.items()}, signatures)
-
-
-def _direct(function: Any) -> Callable[..., Mapping[str, Any]]:
-    """Return the function less what TensorFlow asks of its arguments in each call: a third of a small model's time.
-
-    That way in is not public. Where it is not found the function is returned as it is.
-    """
-    call = getattr(getattr(function, "_inference_function", None), "call_flat", None)
-    if call is None or not isinstance(function.structured_outputs, dict):
-        return function  # type: ignore[no-any-return]
-    # In the order in which tf.nest flattens.
-    names, answers = sorted(function.structured_input_signature[1]), sorted(function.structured_outputs)
-    captured = function.captured_inputs
-    return lambda **given: dict(zip(answers, call(*[given[name] for name in names], *captured), strict=True))
 
 
 def _keras(tf: Any, path: Path) -> Loaded:
@@ -105,10 +103,10 @@ def _keras(tf: Any, path: Path) -> Loaded:
     )
     inputs = list(zip(names, function.inputs, strict=False))  # the variables come after them
     outputs = list(function.structured_outputs.items())
-    signatures = {}
+    found = {}
     if all(isinstance(tensor, tf.Tensor) and _element(tensor.dtype.as_datatype_enum) for _, tensor in inputs + outputs):
-        signatures[DEFAULT_SIGNATURE] = Signature(_of_tensors(inputs), _of_tensors(outputs), _METHOD)
-    return Loaded(model, {DEFAULT_SIGNATURE: lambda **given: function(*(given[name] for name in names))}, signatures)
+        found[DEFAULT_SIGNATURE] = Signature(_of_tensors(inputs), _of_tensors(outputs), _METHOD)
+    return Loaded(model, {DEFAULT_SIGNATURE: lambda **given: function(*(given[name] for name in names))}, found)
 
 
 def _names(tf: Any, structure: Any) -> list[str]:

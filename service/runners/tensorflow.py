@@ -12,7 +12,7 @@ import numpy as np
 
 from service.errors import InvalidRequest, ModelFailed
 from service.memory import for_good
-from service.runners import formats, recorded
+from service.runners import formats, graphs, recorded
 from service.types import Tensors
 
 _LONGEST: Final = 512
@@ -22,7 +22,7 @@ _REASON: Final = re.compile(
 
 
 class TensorFlowRunner:
-    """A model's signatures, called through their concrete functions."""
+    """A model's signatures."""
 
     platform: Final = "tensorflow_savedmodel"
 
@@ -33,7 +33,7 @@ class TensorFlowRunner:
         the model fails its own requests, and whatever TensorFlow raises.
         """
         self._tf = _tensorflow(threads)
-        self._root, self._functions, self.signatures = formats.load(self._tf, path)
+        self._root, self._functions, self.signatures = (graphs if path.is_dir() else formats).load(self._tf, path)
         for number, (signature, inputs) in enumerate(
             recorded.requests(self._tf, path if path.is_dir() else path.parent)
         ):
@@ -47,15 +47,14 @@ class TensorFlowRunner:
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Compute; see Runner. Raises InvalidRequest for inputs that the model refuses, else what TensorFlow raises."""
         tf, outputs = self._tf, self.signatures[signature].outputs
-        given = {name: tf.constant(array) for name, array in inputs.items()}
         try:
-            answer = self._functions[signature](**given)
+            answer = self._functions[signature](**inputs)
         except tf.errors.InvalidArgumentError as error:  # TensorFlow Serving, too, answers 400
             raise InvalidRequest(f"the model refused its inputs: {_reason(error)}") from error
         except tf.errors.OpError as error:
             raise ModelFailed(f"the model failed: {type(error).__name__}: {_reason(error)}") from error
         # A scalar is no array to TensorFlow.
-        return {name: np.asarray(answer[name].numpy(), spec.element.numpy) for name, spec in outputs.items()}
+        return {name: np.asarray(answer[name], spec.element.numpy) for name, spec in outputs.items()}
 
 
 def _tensorflow(threads: int) -> Any:
@@ -66,7 +65,6 @@ def _tensorflow(threads: int) -> Any:
 
     for name in ("tensorflow", "absl"):  # they speak of what is of no use here, such as an optimizer's lost state
         logging.getLogger(name).setLevel(logging.ERROR)
-    formats.let_optimizers_load(tf)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:

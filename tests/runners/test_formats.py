@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from service.runners import formats
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import ELEMENT_TYPES, Array, TensorSpec
 from tests.runners.test_tensorflow import load
@@ -128,10 +127,3 @@ def test_a_cut_saved_model_is_refused_wherever_it_is_cut(tmp_path: Path) -> None
             load(tmp_path)
         file.write_bytes(content)
     assert load(tmp_path)
-
-
-def test_a_function_that_has_no_way_in_behind_its_checks_is_called_as_it_is() -> None:
-    def function(**given: object) -> dict[str, object]:
-        return given
-
-    assert formats._direct(function) is function

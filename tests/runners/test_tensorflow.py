@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import gc
+import weakref
 from pathlib import Path
 from typing import Any, Final
 
@@ -196,3 +197,25 @@ def test_tensorflow_is_imported_for_a_model_only_and_told_its_threads_once(folde
         print(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
     """
     assert alone(program).split() == ["6.0", "6.0", "3", "1"]
+
+
+def test_outputs_that_are_inputs_or_each_other_come_out_all_the_same(tmp_path: Path) -> None:
+    """As saved by TensorFlow 1, which puts nothing between."""
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session(graph=graph) as session:
+        x = tf.compat.v1.placeholder(tf.float32, [None], "x")
+        double = x * 2.0
+        tensors = {name: tf.compat.v1.saved_model.build_tensor_info(t) for name, t in (("x", x), ("double", double))}
+        outputs = {"x": tensors["x"], "double": tensors["double"], "again": tensors["double"]}
+        signature = tf.compat.v1.saved_model.build_signature_def({"x": tensors["x"]}, outputs)
+        builder = tf.compat.v1.saved_model.Builder(str(tmp_path / "model"))
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+    answer = load(tmp_path / "model").run("serving_default", {"x": np.array([3.0], np.float32)})
+    assert {name: array.tolist() for name, array in answer.items()} == {"x": [3.0], "double": [6.0], "again": [6.0]}
+
+
+def test_a_model_that_nobody_holds_any_more_is_gone(folder: Path) -> None:
+    held = weakref.ref(load(folder)._root)
+    gc.collect()
+    assert held() is None
