@@ -152,7 +152,8 @@ def dump(document: Any) -> bytes:
 
 def quoted(value: Any) -> str:
     """Return the beginning of the value as JSON, at most 256 characters; no more of it is looked at."""
-    return "".join(itertools.islice(json.JSONEncoder().iterencode(value), _QUOTED))[:_QUOTED]
+    encoder = json.JSONEncoder(check_circular=False)  # which would keep all of the value until garbage is collected
+    return "".join(itertools.islice(encoder.iterencode(value), _QUOTED))[:_QUOTED]
 
 
 def _is_plain(array: Array) -> bool:

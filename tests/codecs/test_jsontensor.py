@@ -1,6 +1,8 @@
 """service/codecs/jsontensor.py: nested lists, right and wrong."""
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import numpy as np
@@ -208,6 +210,23 @@ def test_base_64_may_lack_its_padding_and_hold_blanks(text: str) -> None:
 @pytest.mark.parametrize("text", ["A", "AAAAA", "A-_A", "=AA=", "AA==AA==", "Ä"])
 def test_what_is_no_base_64_is_refused(text: str) -> None:
     assert refused([{"b64": text}], "object").startswith("Unable to base64 decode: ")
+
+
+def test_what_is_quoted_is_not_kept() -> None:
+    """Not even until garbage is collected: a refused request may be megabytes, and there may be many."""
+
+    class Value(list[int]):
+        """A list that can be waited for."""
+
+    values = [Value([1] * 1000), Value([])]
+    gone = [weakref.ref(value) for value in values]
+    gc.disable()
+    try:
+        for _ in range(2):
+            jsontensor.quoted([values.pop(), 5] * 500)
+        assert [one() for one in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_what_is_quoted_is_cut_and_no_further_looked_at() -> None:
