@@ -36,6 +36,17 @@ async def test_calls_that_arrive_while_the_model_computes_share_the_next_batch_i
         assert [numbers(answer) for answer in await asyncio.gather(first, *others)] == [[0], [2], [4], [6]]
 
 
+async def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_calls_but_not_for_ever() -> None:
+    async with stage() as scene:
+        scene.submit(double(0))
+        for number in range(1, 100):
+            await turns(1)
+            scene.submit(double(number))
+        rows = await scene.puppet.begun_rows()
+        assert rows == list(range(len(rows)))
+        assert 4 < len(rows) < 40
+
+
 async def test_a_batch_takes_no_more_than_its_rows_and_lets_nobody_overtake() -> None:
     async with stage(max_batch_rows=4) as scene:
         await scene.occupy()
