@@ -37,7 +37,7 @@ async def test_calls_that_arrive_while_the_model_computes_share_the_next_batch_i
 
 
 async def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_calls_but_not_for_ever() -> None:
-    async with stage() as scene:
+    async with stage(max_batch_rows=200, max_queue_rows=400) as scene:
         scene.submit(double(0))
         for number in range(1, 100):
             await turns(1)
