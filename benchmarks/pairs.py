@@ -17,6 +17,7 @@ BINARY: Final = "rows a second of 224 x 224 x 3 numbers, binary tensors to JSON"
 _TRIES: Final = 3
 _WINDOW: Final = 3  # seconds
 _CLIENTS: Final = 8
+_WAYS: Final = ("signature", "frozen", "session")
 #: So many of the fastest ways are measured in each round.
 _CLOSE: Final = 2
 
@@ -44,7 +45,7 @@ async def compute(results: Results, rounds: int, say: Say) -> None:
     """Compare the pod with the best of all bare loops on a model that is all computing."""
     async with AsyncExitStack() as stack:
         loops = [await stack.enter_async_context(Loop("tensorflow", CONVOLUTIONS, count)) for count in (0, 1)]
-        ways = [_Way(loop, how, batch) for loop in loops for how in ("signature", "frozen") for batch in (1, 2, 4)]
+        ways = [_Way(loop, how, batch) for loop in loops for how in _WAYS for batch in (1, 2, 4)]
         speeds = {way: (await way.loop.measure(way.batch, 1, way.how)).rows for way in ways}
         fastest = sorted(ways, key=speeds.__getitem__)[-_CLOSE:]
         contest = await stack.enter_async_context(Contest.of([TFPOD], CONVOLUTIONS, results.errors, say))

@@ -18,7 +18,7 @@ Call = Callable[[Rows], Any]
 
 
 def tensorflow(folder: Path) -> Callable[[str, Rows], Call]:
-    """Return how a SavedModel is called: its `signature`, or that with its variables `frozen` into constants."""
+    """Return how a SavedModel is called: its `signature`, that with variables `frozen`, its graph in a `session`."""
     import tensorflow as tf  # noqa: PLC0415 - one of two, each in an environment of its own
     from tensorflow.python.framework.convert_to_constants import (  # noqa: PLC0415
         convert_variables_to_constants_v2 as freeze,
@@ -27,9 +27,14 @@ def tensorflow(folder: Path) -> Callable[[str, Rows], Call]:
     saved = tf.saved_model.load(str(folder))
     signature = saved.signatures["serving_default"]
     frozen = freeze(signature)
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder)).signature_def["serving_default"]
+        in_session = session.make_callable(graph.outputs["y"].name, [graph.inputs["x"].name])
     calls: dict[str, Call] = {
         "signature": lambda x: signature(x=tf.constant(x))["y"].numpy(),
         "frozen": lambda x: frozen(tf.constant(x))[0].numpy(),
+        "session": in_session,
     }
 
     def choose(how: str, _: Rows, _held: Any = saved) -> Call:  # the variables live as long as the model
