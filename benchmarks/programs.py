@@ -74,7 +74,7 @@ class Program:
         while not await _answers(self.url, self.body):
             if self.process.returncode is not None:
                 raise RuntimeError(f"ended with {self.process.returncode} before it answered: {self._said()}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     def _said(self) -> str:
         """Return the end of what the program wrote."""
