@@ -19,8 +19,11 @@ _KEPT, _FAR = 8, 8.0
 #: What so many of them cost is computed at once.
 _TOGETHER: Final = 16
 #: What a score counts against the words' costs, and what it costs to take a neutral tone for another, or the reverse.
-_WEIGHT: Final = 1.4
+_WEIGHT: Final = 1.5
 _NEUTRAL: Final = 2.0
+#: A network expects what is said often. So much of that is taken off its scores, since words are expected as well; no
+#: syllable counts as rarer.
+_EXPECTED, _RAREST = 0.6, 1e-5
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -75,12 +78,16 @@ def greedy(scores: Scores, labels: Sequence[str]) -> list[Syllable]:
 class Alternatives:
     """How the syllables of a language are spelled with labels, and thus which of them scores speak for."""
 
-    def __init__(self, labels: Sequence[str], syllables: Sequence[str]) -> None:
-        """Take the labels, the blank last, and the names of the syllables without tones, numbered from 1."""
+    def __init__(self, labels: Sequence[str], syllables: Sequence[str], shares: npt.NDArray[np.floating[Any]]) -> None:
+        """Take the labels, the blank last, the names of the syllables without tones, numbered from 1, and shares.
+
+        These are how often each syllable is said in each tone, [syllables + 1, 5].
+        """
         numbers = {label: number for number, label in enumerate(labels)}
         nothing, impossible = len(labels), len(labels) + 1
         self._initials = np.full(len(syllables) + 1, nothing)
         self._finals = np.full((len(syllables) + 1, len(TONES)), impossible)
+        self._expected = (_WEIGHT * _EXPECTED * np.log(shares + _RAREST)).astype(np.float32)
         for number, name in enumerate(syllables, 1):
             for cut in range(3):
                 finals = [numbers.get(name[cut:] + tone, impossible) for tone in TONES]
@@ -115,10 +122,11 @@ class Alternatives:
         initials = _best(gains, np.array([(begin, final) for begin, final, _ in bounds]) - start)
         finals = _best(gains, np.array([(final, end) for _, final, end in bounds]) - start)
         initials, finals = (np.column_stack([each, *none]) for each in (initials, finals))
-        costs = -_WEIGHT * (initials[:, self._initials, None] + finals[:, self._finals])
+        costs: npt.NDArray[np.float32] = -_WEIGHT * (initials[:, self._initials, None] + finals[:, self._finals])
         toned, neutral = costs[..., :4].min(axis=2) + _NEUTRAL, costs[..., 4] + _NEUTRAL
         np.minimum(costs[..., :4], neutral[..., None], out=costs[..., :4])
         np.minimum(costs[..., 4], toned, out=costs[..., 4])
+        costs += self._expected
         return costs
 
 

@@ -29,12 +29,13 @@ _UNKNOWN: Final = 40.0
 #: A word whose syllables cost more than this above the cheapest is not looked at.
 _FAR: Final = 10.0
 #: Of the words that fit the same places so many are tried, of one syllable twice as many; and so many ways to there.
-_WORDS, _WAYS = 4, 8
+_WORDS, _WAYS = 6, 16
 #: Words are looked up for so many places at once.
 _TOGETHER: Final = 32
 _PINYIN: Final = re.compile(r"([a-zêü]+)([0-5]?)")
 #: v stands for ü; some write just u for it, in nue and lue.
 _UMLAUT: Final = re.compile(r"ü|(?<=^[nl])u(?=e$)")
+_BASE: Final = (1 << BITS) - 1
 _SHIFTS: Final = BITS * np.arange(LONGEST - 1, -1, -1)
 
 Integers = npt.NDArray[np.integer[Any]]
@@ -84,6 +85,15 @@ class Language:
         self._border = len(self._keys)
         self._pairs = np.append(pairs[:, 0] * (self._border + 2) + pairs[:, 1], np.iinfo(np.int64).max)
         self._numbers = {name: number for number, name in enumerate(self.syllables, 1)}
+
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Return how often each syllable is said in each tone, as a share of all, [syllables + 1, 5]."""
+        bases = (self._keys[:, None] >> _SHIFTS) & _BASE
+        row, column = np.nonzero(bases)
+        toned = bases[row, column] * len(TONES) + self._tones[row, column] - 1
+        counts = np.bincount(toned, np.exp(-self._costs)[row], minlength=(len(self.syllables) + 1) * len(TONES))
+        shares: npt.NDArray[np.float64] = (counts / counts.sum()).reshape(-1, len(TONES))
+        return shares
 
     def words(self, syllables: Sequence[str]) -> list[Word]:
         """Return the words for syllables such as `ni3`; without a digit, any tone will do.
@@ -169,7 +179,7 @@ class Language:
         table = np.full((count + LONGEST, len(self.syllables) + 1, len(TONES)), np.inf, np.float32)
         table[np.arange(count)[:, None], sounds.syllables] = sounds.costs
         table[:, 0] = 0
-        bases = (self._keys[number][:, None] >> _SHIFTS) & ((1 << BITS) - 1)
+        bases = (self._keys[number][:, None] >> _SHIFTS) & _BASE
         costs: npt.NDArray[np.float32] = table[
             begin[:, None] + np.arange(LONGEST), bases, self._tones[number] - np.int64(1)
         ].sum(axis=1)
@@ -191,7 +201,7 @@ class Language:
     def _word(self, way: _Way, names: Sequence[str]) -> Word:
         if way.number > self._border:
             return Word(names[way.begin], way.begin, way.end, [names[way.begin]])
-        bases = [int(self._keys[way.number]) >> shift & ((1 << BITS) - 1) for shift in _SHIFTS.tolist()]
+        bases = [int(self._keys[way.number]) >> shift & _BASE for shift in _SHIFTS.tolist()]
         toned = zip(bases[: way.end - way.begin], self._tones[way.number].tolist(), strict=False)
         text = self._texts[way.number].tobytes().decode("utf-16-le").rstrip("\0")
         return Word(text, way.begin, way.end, [f"{self.syllables[base - 1]}{tone}" for base, tone in toned])

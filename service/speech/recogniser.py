@@ -70,8 +70,8 @@ class Recogniser:
         """Read the files of the model in `folder`. Raises OSError or ValueError."""
         self._labels = (folder / LABELS).read_text(encoding="utf-8").split()
         words = folder / _LANGUAGE
-        self._language = Language(words) if words.is_file() else None
-        self._alternatives = Alternatives(self._labels, self._language.syllables if self._language else ())
+        self._language = language = Language(words) if words.is_file() else None
+        self._alternatives = Alternatives(self._labels, language.syllables, language.shares()) if language else None
         #: Seconds of audio in a second, the most seen: what takes longer cannot be done however idle the model is.
         self._pace = 0.0
 
@@ -113,7 +113,7 @@ class Recogniser:
         """
         spelled = greedy(heard.scores, self._labels)
         sounds = _timed(spelled, heard)
-        if self._language is None:
+        if self._language is None or self._alternatives is None:
             return Transcript(sounds, [])
         alternatives = self._alternatives.sounds(heard.scores, spelled)
         words = self._language.likeliest(alternatives, [sound.name for sound in sounds])

@@ -6,6 +6,8 @@ import pytest
 
 from service.speech.ctc import Alternatives, Syllable, greedy
 
+#: All syllables are said as often.
+EVEN = np.full((9, 5), 0.1)
 LABELS = ["n", "h", "i3", "ao3", "ao4", "_"]
 
 
@@ -46,7 +48,7 @@ def test_silence_and_nothing_at_all_are_no_syllables() -> None:
 def costs(scores: npt.NDArray[np.floating], labels: list[str] = LABELS, *names: str) -> list[dict[str, float]]:
     """Return what each tonal syllable costs where one was heard; what costs too much is missing."""
     names = names or ("ni", "hao", "ao", "hi", "he")
-    sounds = Alternatives(labels, names).sounds(scores, greedy(scores, labels))
+    sounds = Alternatives(labels, names, EVEN[: len(names) + 1]).sounds(scores, greedy(scores, labels))
     return [
         {
             f"{names[number - 1]}{tone}": float(cost)
@@ -125,6 +127,13 @@ def test_scores_that_are_no_numbers_harm_nobody_else(odd: float) -> None:
     said[0, 3] = odd
     assert all(np.isfinite(list(found.values())).all() for found in costs(said))
     assert costs(said)[-1] == pytest.approx(costs(scores("n i3 _ _ h ao3"))[-1], abs=1e-3)
+
+
+def test_what_is_said_seldom_counts_more_than_the_score_that_a_frequent_one_has() -> None:
+    heard = mixed({"h": 0.9}, {"ao3": 0.5, "ao4": 0.4})
+    shares = np.array([[0] * 5, [0.1, 0.1, 0.5, 0.001, 0.3]])
+    sounds = Alternatives(LABELS, ["hao"], shares).sounds(heard, greedy(heard, LABELS))
+    assert sounds.costs[0, list(sounds.syllables[0]).index(1)].argmin() == 3
 
 
 def test_nothing_heard_has_no_alternatives() -> None:

@@ -90,6 +90,14 @@ def likeliest(language: Language, *places: dict[str, float]) -> list[Word]:
     return language.likeliest(sounds, [min(costs, key=costs.__getitem__) if costs else "?" for costs in places])
 
 
+def test_it_is_known_how_often_each_syllable_is_said(language: Language) -> None:
+    shares = language.shares()
+    assert shares.sum() == pytest.approx(1)
+    said = sum(share * len(syllables.split()) for _, syllables, share in WORDS)
+    assert shares[language.syllables.index("hao") + 1] == pytest.approx(np.array([0, 0, 0.15, 0.1, 0]) / said, rel=0.01)
+    assert shares[0].sum() == shares[language.syllables.index("hm") + 1].sum() == 0
+
+
 def test_a_word_settles_what_was_unsure(language: Language) -> None:
     unsure = {"ni3": 1.0, "ni2": 0.0}, {"hao4": 0.0, "hao3": 0.5, "ma3": 1.0}
     assert likeliest(language, *unsure) == [Word("你好", 0, 2, ["ni3", "hao3"])]
