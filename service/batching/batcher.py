@@ -20,7 +20,6 @@ from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, co
 from service.errors import NotReady, Overloaded, TooLarge
 from service.expiry import Expiry
 from service.metrics import ModelMetrics
-from service.stages import note
 from service.types import Call, Runner, Tensors
 
 _STUCK: Final = Failure(NotReady, "the model does not answer")
@@ -47,7 +46,7 @@ class Batcher:
         self._forms = {name: Form(signature, batching) for name, signature in runner.signatures.items()}
         self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
         self._pace = Pace(batching.max_rows)
-        self._expiry = Expiry(self._waiting, _expire, clock)
+        self._expiry = Expiry(self._waiting, lambda part: part.settle(LATE), clock)
         self._numbers = itertools.count()
         self._running: Sequence[Part] = ()
         self._running_since = 0.0
@@ -176,7 +175,7 @@ class Batcher:
         finally:
             if part.begun is None:
                 self._line.remove(part)
-            _note(part)
+            part.note()
         if isinstance(result, Failure):
             raise result.kind(result.text)
         return result
@@ -244,14 +243,3 @@ class Batcher:
             part.ended = now
             part.settle(result)
         self._start_soon()
-
-
-def _expire(part: Part) -> None:
-    part.settle(LATE)
-
-
-def _note(part: Part) -> None:
-    """Tell how long the part waited and was computed, as far as it got."""
-    note("queue", part.since, part.begun)
-    if part.begun is not None:
-        note("model", part.begun, part.ended, {"batch_rows": part.batch_rows})

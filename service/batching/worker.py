@@ -14,6 +14,7 @@ import numpy as np
 
 from service import cpus
 from service.errors import DeadlineExceeded, ModelFailed, PodError
+from service.stages import note
 from service.types import Array, Runner, Signature, Tensors
 
 _log = logging.getLogger("tfpod.worker")
@@ -71,6 +72,12 @@ class Part(msgspec.Struct, eq=False):
         """Tell the caller, if he still waits."""
         if not self.answer.done():
             self.answer.set_result(result)
+
+    def note(self) -> None:
+        """Note how long the part waited and was computed, as far as it got."""
+        note("queue", self.since, self.begun)
+        if self.begun is not None:
+            note("model", self.begun, self.ended, {"batch_rows": self.batch_rows})
 
 
 Deliver = Callable[[Sequence[Part], Sequence[Result], Sequence[Run]], None]
