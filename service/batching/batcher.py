@@ -24,9 +24,10 @@ from service.types import Call, Runner, Tensors
 
 _STUCK: Final = Failure(NotReady, "the model does not answer")
 
-#: How often at most a batch waits for whom the loop reads next, a few milliseconds in all where the loop is the
-#: bottleneck. A batch of all is worth it: two smaller ones cost the model's thread nearly twice the time.
+#: How often at most a batch waits for whom the loop reads next: some milliseconds in all where the loop is the
+#: bottleneck. Two smaller batches would take a quick model twice the time; one that takes so many seconds does not wait.
 _GATHERINGS: Final = 8
+_SLOW: Final = 0.01
 
 _log = logging.getLogger("tfpod.batcher")
 
@@ -184,7 +185,7 @@ class Batcher:
         """Begin a batch as soon as no more calls come: those just answered send their next ones."""
         if not (self._starting or self._running) and self._line:
             self._starting = True
-            self._in_two_turns(self._line.rows, _GATHERINGS)
+            self._in_two_turns(self._line.rows, _GATHERINGS if self._pace.batch_seconds < _SLOW else 0)
 
     def _in_two_turns(self, rows: int, gatherings: int) -> None:
         """Let the loop read from the sockets, and what it has read line up."""

@@ -47,6 +47,18 @@ async def test_a_batch_waits_while_every_turn_of_the_loop_brings_more_calls_but_
         assert 4 < len(rows) < 40
 
 
+async def test_a_slow_model_is_not_kept_waiting_for_more() -> None:
+    async with stage(max_batch_rows=200, max_queue_rows=400) as scene:
+        slow = await scene.occupy()
+        scene.clock.now += 0.1
+        scene.puppet.go()
+        await slow
+        for number in range(1, 20):
+            scene.submit(double(number))
+            await turns(1)
+        assert len(await scene.puppet.begun_rows()) < 4
+
+
 async def test_a_batch_takes_no_more_than_its_rows_and_lets_nobody_overtake() -> None:
     async with stage(max_batch_rows=4) as scene:
         await scene.occupy()
