@@ -24,8 +24,8 @@ from service.types import Call, Runner, Tensors
 
 _STUCK: Final = Failure(NotReady, "the model does not answer")
 
-#: How often at most a batch waits for whom the loop reads next: some milliseconds in all where the loop is the
-#: bottleneck. Two smaller batches would take a quick model twice the time; one that takes so many seconds does not wait.
+#: How often at most a batch waits for whom the loop reads next, some milliseconds in all where the loop is the
+#: bottleneck: two smaller batches would take a quick model twice the time. One of so many seconds does not wait.
 _GATHERINGS: Final = 8
 _SLOW: Final = 0.01
 
