@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_batch_sizes: Annotated[Sizes, "ROWS,…: the model sees no others, copies of a row fill the gap"] = ""
     max_queue_rows: Annotated[Positive, "that may wait for one model; more are refused"] = 4096
     max_queue_bytes: Annotated[Positive, "of inputs that may wait for one model; more are refused"] = 256 << 20
-    overload_wait: Annotated[Pause, "seconds that calls beyond the next batch may wait in a lasting overload"] = 0.05
+    overload_wait: Annotated[Pause, "seconds that calls beyond the next batch may wait in a lasting overload"] = 0.01
     sessions_url: Annotated[RedisUrl, "redis://…: keeps sessions for all pods, else each pod has its own"] = ""
     session_seconds: Annotated[Positive, "after which a session that nobody asks for ends"] = 300
     max_sessions_per_token: Annotated[Positive, "at once; more are refused"] = 32

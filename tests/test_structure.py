@@ -88,7 +88,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 9150
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 9200
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

@@ -44,7 +44,7 @@ class Batcher:
     ) -> None:
         self._metrics, self._batching, self._clock = metrics, batching, clock
         self._loop = asyncio.get_running_loop()
-        self._forms = {name: Form(signature, batching) for name, signature in runner.signatures.items()}
+        self._forms = {name: Form(name, signature, batching) for name, signature in runner.signatures.items()}
         self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
         self._pace = Pace(batching.max_rows)
         self._expiry = Expiry(self._waiting, lambda part: part.settle(LATE), clock)

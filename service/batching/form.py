@@ -23,9 +23,11 @@ class Batching:
     #: If there are any: the only numbers of rows that the model is given, rising up to `max_rows`.
     sizes: tuple[int, ...] = ()
     #: Seconds that calls beyond the next batch may wait while there is an overload that lasts.
-    overload_wait: float = 0.05
+    overload_wait: float = 0.01
     #: Seconds after which nobody waits for a batch any more.
     stuck_after: float = 10.0
+    #: The signatures of which every call is computed as it came: their batches do not pay.
+    alone: frozenset[str] = frozenset()
 
     @property
     def warm_sizes(self) -> tuple[int, ...]:
@@ -42,9 +44,9 @@ class Batching:
 class Form:
     """What a signature means to batches. Calls of which `shares` is true are together with those of the same key."""
 
-    def __init__(self, signature: Signature, batching: Batching) -> None:
+    def __init__(self, name: str, signature: Signature, batching: Batching) -> None:
         self.has_rows = signature.batches
-        self.shares = batching.enabled and signature.batches
+        self.shares = batching.enabled and signature.batches and name not in batching.alone
         inputs = signature.inputs.values()
         self._one_shape = all(spec.shape is not None and None not in spec.shape[1:] for spec in inputs)
 

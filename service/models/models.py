@@ -47,9 +47,7 @@ class Models:
         for name, path in paths.items():
             of_model = metrics.model(name)
             self._versions[name] = Versions(name, (labels or {}).get(name, {}), of_model)
-            self._reloads[name] = Reload(
-                self._versions[name], path, self._load_and_warm, of_model, batching, clock=clock
-            )
+            self._reloads[name] = Reload(self._versions[name], path, self._load_and_warm, of_model, clock=clock)
         metrics.watch("tfpod_queue_rows", lambda: sum(batcher.queue_rows for batcher in self._batchers()))
         metrics.watch("tfpod_queue_bytes", lambda: sum(batcher.queue_bytes for batcher in self._batchers()))
         metrics.watch("tfpod_model_running_seconds", self.stuck_for)
@@ -133,12 +131,11 @@ class Models:
         for versions in self._versions.values():
             versions.close()
 
-    def _load_and_warm(self, path: Path) -> Runner:
+    def _load_and_warm(self, path: Path) -> tuple[Runner, Batching]:
         """Load a model; one at a time, so that memory is needed for what is served and one more."""
         with self._one_at_a_time:
             runner = self._load(path)
-            warm(runner, self._batching.warm_sizes)
-            return runner
+            return runner, warm(runner, self._batching)
 
     def _batchers(self) -> list[Batcher]:
         return [batcher for versions in self._versions.values() for batcher in versions.batchers]

@@ -35,14 +35,13 @@ class Reload:
         self,
         versions: Versions,
         path: Path,
-        make: Callable[[Path], Runner],
+        make: Callable[[Path], tuple[Runner, Batching]],
         metrics: ModelMetrics,
-        batching: Batching,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._versions, self._path, self._make = versions, path, make
-        self._metrics, self._batching, self._clock = metrics, batching, clock
+        self._metrics, self._clock = metrics, clock
         self._seen = _Seen(frozenset(), (), ())
         self._trouble = ""
 
@@ -106,10 +105,10 @@ class Reload:
             tuple(folder.examine(number, there[number]) for number in there if number in labels.values()),
         )
 
-    def _load(self, source: Path) -> tuple[Runner, Recogniser | None]:
+    def _load(self, source: Path) -> tuple[Runner, Batching, Recogniser | None]:
         """Load a model, and what makes text of its answers; in a thread. Raises anything."""
-        runner = self._make(source)
-        return runner, Recogniser.of(source, runner.signatures)
+        runner, batching = self._make(source)
+        return runner, batching, Recogniser.of(source, runner.signatures)
 
     async def _serves(self, found: Found) -> bool:
         """Return whether a version is served just as it lies there; load it, if it is time to try that."""
@@ -127,7 +126,7 @@ class Reload:
             return False
         versions.loading = number
         try:
-            runner, recogniser = await in_daemon(functools.partial(self._load, found.source))
+            runner, batching, recogniser = await in_daemon(functools.partial(self._load, found.source))
         except Failed as failed:
             self._metrics.loads["failed"].inc()
             pause = min(2 * last.pause, _LONGEST) if last else _FIRST
@@ -137,7 +136,7 @@ class Reload:
         finally:
             versions.loading = None
         self._metrics.loads["ok"].inc()
-        batcher = Batcher(runner, self._metrics, self._batching)
+        batcher = Batcher(runner, self._metrics, batching)
         versions.take(Model(versions.name, found, runner, batcher, recogniser))
         seconds = round(self._clock() - begun, 3)
         _log.info("model is ready", extra={"model": versions.name, "version": str(number), "seconds": seconds})

@@ -33,10 +33,11 @@ class Alarm:
         self._due = math.inf
 
     def close(self) -> None:
-        """Never ring again."""
+        """Never ring again, and let go of whom it would have called, who mostly holds the alarm."""
         self.unset()
         if self._timer:
             self._timer.cancel()
+        self._timer, self._ring = None, _nobody
 
     def _start(self) -> None:
         if self._timer:
@@ -50,3 +51,7 @@ class Alarm:
             self._ring()
         elif self._due < math.inf:
             self._start()
+
+
+def _nobody() -> None:
+    """Be called instead of who is gone."""

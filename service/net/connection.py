@@ -17,7 +17,7 @@ from service.net.alarm import Alarm
 from service.net.connections import Connections
 from service.net.exchange import Exchange, status_line
 from service.net.heads import Headers
-from service.net.reader import Address, Reader
+from service.net.reader import Reader, address
 from service.net.server import unread
 
 #: Requests that may wait for the answer to one before them.
@@ -67,6 +67,11 @@ class Connection(Reader):
         """True until the first byte."""
         return self.latest is None and not (self.in_head or self._deaf)
 
+    @property
+    def _leaving(self) -> bool:
+        """True while what the client still sends is read and thrown away, before the end."""
+        return self._deaf and self._reading.is_set
+
     def drain(self) -> None:
         """Close with the answer under way, if that can still be said, or with the next one."""
         if self.latest and not self.latest.started and not self._waiting:
@@ -75,12 +80,12 @@ class Connection(Reader):
     def close_if_idle(self) -> None:
         """Close, unless a request is under way: in the works, in the socket, or the first, not sent yet."""
         if self.idle and not unread(self.transport):
-            self.transport.close()
+            self._close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first byte."""
         self.transport = cast("asyncio.Transport", transport)
-        self.server, self.client = _address(transport, "sockname"), _address(transport, "peername")
+        self.server, self.client = address(transport, "sockname"), address(transport, "peername")
         self._reading.set(self._connections.patience.header)
         self._connections.add(self)
 
@@ -104,6 +109,10 @@ class Connection(Reader):
             self.read(data)
             if self.in_head and not (self._reading.is_set or self._deaf):
                 self._reading.set(self._connections.patience.header)
+
+    def eof_received(self) -> None:
+        """Close: a client that says no more will mostly be gone."""
+        self._close()
 
     def head_begins(self) -> None:
         """Wait no more for a request; mostly its head ends before anybody has to wait for that."""
@@ -132,7 +141,7 @@ class Connection(Reader):
         """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
         if not exchange.keep_alive:
             self._end()
-        if self.transport.is_closing() or (self._deaf and self._reading.is_set):
+        if self.transport.is_closing() or self._leaving:
             return
         self.resume_reading()
         if self._waiting:
@@ -165,7 +174,8 @@ class Connection(Reader):
         drained, self.drained = self.drained, None
         if drained and not drained.done():
             drained.set_result(None)
-        self._writing.unset()
+        if not self.transport.is_closing():
+            self._writing.unset()
 
     def leave(self) -> None:
         """Close, once what is still being sent has been read for a while.
@@ -192,6 +202,8 @@ class Connection(Reader):
             body = orjson.dumps({"error": message})
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close" % len(body)
             self.transport.write(b"%b\r\n%b\r\n\r\n%b" % (status_line(status), head, body))
+        if self._active:
+            self._active.lose()
         self.leave()
 
     def _answer(self, exchange: Exchange) -> None:
@@ -211,14 +223,20 @@ class Connection(Reader):
                 await self._active.run(self._app)
                 await self._called
         finally:
-            self.transport.abort()
+            if not self._leaving:
+                self._abort()
 
     def _end(self) -> None:
         """Close at once if the last request has been read to its end, and nothing is left that will not be read."""
         if self.latest and self.latest.whole and not self._deaf:
-            self.transport.close()
+            self._close()
         else:
             self.leave()
+
+    def _close(self) -> None:
+        """Close, once the client has read what was written; that, too, has an end."""
+        self._writing.set(self._connections.patience.header)
+        self.transport.close()
 
     def _too_slow(self) -> None:
         if self.in_head and not self._deaf:
@@ -228,8 +246,3 @@ class Connection(Reader):
 
     def _abort(self) -> None:
         self.transport.abort()
-
-
-def _address(transport: asyncio.BaseTransport, end: str) -> Address | None:
-    found = transport.get_extra_info(end)
-    return (str(found[0]), int(found[1])) if isinstance(found, tuple) else None

@@ -107,8 +107,10 @@ class Reader(asyncio.Protocol):
             "client": self.client,
             "server": self.server,
         }
-        kept = version != "1.0" and parser.should_keep_alive()
-        self.latest = self.begin(scope, keep_alive=kept, expects=self._expects)
+        modern = version != "1.0"  # which knows neither connections that stay nor word in between
+        self.latest = self.begin(
+            scope, keep_alive=modern and parser.should_keep_alive(), expects=modern and self._expects
+        )
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
@@ -140,3 +142,9 @@ class Reader(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
             return head + data[wish.args[0] :]
         return b""
+
+
+def address(transport: asyncio.BaseTransport, end: str) -> Address | None:
+    """Return the address of one end of a connection, `sockname` or `peername`; there is none where it is not TCP."""
+    found = transport.get_extra_info(end)
+    return (str(found[0]), int(found[1])) if isinstance(found, tuple) else None

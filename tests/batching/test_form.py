@@ -24,16 +24,19 @@ def test_a_call_is_cut_by_rows_and_by_bytes_but_no_row_is(rows: int, size: int, 
 
 
 def test_calls_share_a_batch_if_their_rows_have_one_shape() -> None:
-    form = Form(SIGNATURES["double"], Batching(4, 16))
+    form = Form("double", SIGNATURES["double"], Batching(4, 16))
     keys = [form.key(call, number) for number, call in enumerate([double(1), double(2, 3), double(4, width=2)])]
     assert keys[0] == keys[1] != keys[2]
 
 
 def test_calls_that_share_none_have_keys_of_their_own() -> None:
-    for form in (Form(SIGNATURES["pair"], Batching(4, 16)), Form(SIGNATURES["double"], Batching(4, 16, enabled=False))):
+    for form in (
+        Form("pair", SIGNATURES["pair"], Batching(4, 16)),
+        Form("double", SIGNATURES["double"], Batching(4, 16, enabled=False)),
+    ):
         assert not form.shares
         assert form.key(double(1), 1) != form.key(double(1), 2)
-    assert Form(SIGNATURES["pair"], Batching(4, 16)).measure(pair(1, 2).inputs) == (1, 8)
+    assert Form("pair", SIGNATURES["pair"], Batching(4, 16)).measure(pair(1, 2).inputs) == (1, 8)
 
 
 async def test_a_batch_takes_no_more_than_its_bytes() -> None:

@@ -1,6 +1,7 @@
 """service/models/warmup.py: what a model is run on before anybody waits for it."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from service.batching.form import Batching
 from service.models.warmup import warm
 from service.types import Signature, Tensors, TensorSpec
+from tests.clock import Clock
 from tests.echo import FLOAT, STRING, Echo, models, saved
 
 PATH = Path("nowhere")
+BATCHING = Batching(4, 16)
 
 
 def test_every_signature_is_run_on_zeros_in_every_size() -> None:
@@ -22,23 +25,52 @@ def test_every_signature_is_run_on_zeros_in_every_size() -> None:
 
     batch = {"x": TensorSpec(FLOAT, (None, None, 2)), "text": TensorSpec(STRING, (None,))}
     fixed = {"x": TensorSpec(FLOAT, None), "y": TensorSpec(FLOAT, (2,))}
-    warm(Echo(PATH, {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}, note), (1, 4))
-    assert runs == [
+    warm(Echo(PATH, {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}, note), BATCHING)
+    assert [run for number, run in enumerate(runs) if number % 3 == 0] == [
         ("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})}),
         ("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})}),
         ("fixed", {"x": ((), {0.0}), "y": ((2,), {0.0})}),
     ]
+    assert runs == [run for run in runs[::3] for _ in range(3)]
 
 
 def test_a_model_that_cannot_take_zeros_is_told_of_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("zeros\nmake no sense")
 
-    warm(Echo(PATH, before=refuse), (1, 4))
+    warm(Echo(PATH, before=refuse), BATCHING)
     warnings = [vars(record) for record in caplog.records if record.levelno == logging.WARNING]
     assert [(w["message"], w["signature"], w["rows"], w["reason"]) for w in warnings] == [
         ("warm-up failed", "serving_default", rows, "ValueError: zeros make no sense") for rows in (1, 4)
     ]
+
+
+@pytest.mark.parametrize(
+    ("first", "each", "sizes", "alone"),
+    [(0.0, 0.01, (), True), (0.01, 0.002, (), False), (0.0, 0.0001, (), False), (0.0, 0.01, (1, 4), False)],
+    ids=["as long", "cheaper together", "mostly overhead", "sizes that were asked for"],
+)
+def test_batches_that_take_as_long_as_their_rows_are_given_up(
+    first: float, each: float, sizes: tuple[int, ...], *, alone: bool
+) -> None:
+    clock = Clock()
+
+    def take_time(_: str, inputs: Tensors) -> None:
+        clock.now += first + each * len(inputs["x"])
+
+    batching = warm(Echo(PATH, before=take_time), replace(BATCHING, sizes=sizes), clock)
+    assert batching.alone == ({"serving_default"} if alone else set())
+
+
+def test_a_long_run_is_not_tried_again() -> None:
+    clock, runs = Clock(), []
+
+    def take_time(_: str, inputs: Tensors) -> None:
+        runs.append(len(inputs["x"]))
+        clock.now += 0.3 * len(inputs["x"])
+
+    warm(Echo(PATH, before=take_time), BATCHING, clock)
+    assert runs == [1, 1, 1, 4]
 
 
 @pytest.mark.anyio
@@ -51,4 +83,4 @@ async def test_a_model_is_warmed_before_it_is_served_by_one_row_and_a_full_batch
 
     with models(lambda path: Echo(path, before=note), m=saved(tmp_path, "1")) as made:
         await made.load()
-    assert rows == [1, Batching(4, 16).max_rows]
+    assert rows == [1, 1, 1, *3 * [Batching(4, 16).max_rows]]

@@ -212,6 +212,44 @@ async def test_what_is_not_http_gets_400_and_the_connection_closed(data: bytes) 
         assert await client.ended() == b""
 
 
+BROKEN = [b"Transfer-Encoding: gzip\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"]
+
+
+@pytest.mark.parametrize("rest", BROKEN)
+async def test_an_answer_to_what_turned_out_to_be_no_http_is_not_given(
+    rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application answers without a look at the body."""
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        assert (await client.ask(GET[:-2] + rest))[0] == 400
+        assert await client.ended() == b""
+    assert not caplog.records
+
+
+async def test_a_request_whose_body_breaks_off_into_nonsense_ends_and_its_sender_finds_the_answer() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            begun.set()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            ended.set()
+            raise asyncio.CancelledError
+
+    async with serving(app) as pod:
+        client = await pod.connect()
+        await client.send(POST.replace(b"Content-Length: 4", b"Transfer-Encoding: chunked"))
+        await begun.wait()
+        await client.send(b"zz\r\n")
+        await ended.wait()
+        for _ in range(8):
+            await client.send(b"x" * (1 << 20))
+        assert (await client.answer())[0] == 400
+        assert await client.ended() == b""
+
+
 async def test_a_body_nobody_wants_is_read_so_that_its_sender_finds_the_answer() -> None:
     async with serving(echo) as pod:
         client = await pod.connect()
@@ -251,6 +289,30 @@ async def test_a_client_that_does_not_read_is_cut_off() -> None:
         await client.send(GET)
         await ended.wait()
         assert not pod.server.server_state.connections
+
+
+@pytest.mark.parametrize("half_closed", [False, True])
+async def test_a_connection_that_closes_does_not_wait_for_ever_for_its_client_to_read(half_closed: bool) -> None:
+    size = 16 << 20
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            length = [(b"content-length", b"%d" % size)]
+            await send({"type": "http.response.start", "status": 200, "headers": length})
+            await send({"type": "http.response.body", "body": b"x" * size})
+
+    async with serving(large, replace(PATIENT, header=0.2, keep_alive=3600.0)) as pod:
+        client = await pod.connect()
+        while not pod.server.server_state.connections:
+            await asyncio.sleep(0.001)
+        (connection,) = cast("set[Connection]", pod.server.server_state.connections)
+        connection.transport.set_write_buffer_limits(2 * size)  # what is left unread is below the limit
+        await client.send(GET if half_closed else GET[:-2] + b"Connection: close\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        if half_closed:
+            client.writer.write_eof()
+        while pod.server.server_state.connections:
+            await asyncio.sleep(0.001)
 
 
 async def test_what_a_client_asked_for_ends_when_it_is_gone() -> None:
@@ -320,6 +382,23 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector() -> None:
         try:
             for _ in range(100):
                 assert (await client.ask(GET))[0] == 200
+            assert gc.collect() < 100
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
+async def test_a_connection_leaves_nothing_for_the_garbage_collector(end: bytes) -> None:
+    async with serving(echo) as pod:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                client = await pod.connect()
+                assert (await client.ask(GET[:-2] + end + b"\r\n"))[0] == 200
+                client.close()
+            while pod.server.server_state.connections:
+                await asyncio.sleep(0.001)
             assert gc.collect() < 100
         finally:
             gc.enable()

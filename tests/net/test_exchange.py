@@ -198,6 +198,14 @@ async def test_a_client_that_waits_is_told_to_continue_once_somebody_wants_its_b
         assert (await client.ask(b"body"))[2] == b"4"
 
 
+async def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        head, _, body = POST.replace(b"HTTP/1.1", b"HTTP/1.0").partition(b"\r\n\r\n")
+        await client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.ask(body))[0] == 200
+
+
 async def test_a_client_that_waits_is_not_told_to_continue_if_nobody_wants_its_body() -> None:
     peer = Peer()
     one = exchange(peer, expects=True)
