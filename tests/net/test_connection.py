@@ -402,20 +402,3 @@ async def test_a_connection_leaves_nothing_for_the_garbage_collector(end: bytes)
             assert gc.collect() < 100
         finally:
             gc.enable()
-
-
-@pytest.mark.parametrize("end", [b"", b"Connection: close\r\n"])
-async def test_a_connection_leaves_nothing_for_the_garbage_collector(end: bytes) -> None:
-    async with serving(echo) as pod:
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(100):
-                client = await pod.connect()
-                assert (await client.ask(GET[:-2] + end + b"\r\n"))[0] == 200
-                client.close()
-            while pod.server.server_state.connections:
-                await asyncio.sleep(0.001)
-            assert gc.collect() < 100
-        finally:
-            gc.enable()
