@@ -181,7 +181,7 @@ class Admission:
         return Body(
             room,
             longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
-            declared=int(length) if length.isdigit() else 0,
+            declared=int(length[-20:]) if length.isdigit() else 0,  # more can only be zeros in front
             coding=_coding(scope, headers),
         )
 
