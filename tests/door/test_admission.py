@@ -173,7 +173,6 @@ async def test_a_body_that_is_declared_too_long_is_refused_unread() -> None:
     caller = Caller(headers=((b"content-length", b"11"),)).body(b"x" * 11)
     assert await caller.ask(entrance) == 413
     assert caller.reads == 0
-
     assert "10 bytes" in caller.text
     assert value(registry, "tfpod_rejected_total", reason="too_large") == 1
 
