@@ -80,7 +80,7 @@ class Connection(Reader):
     def close_if_idle(self) -> None:
         """Close, unless a request is under way: in the works, in the socket, or the first, not sent yet."""
         if self.idle and not unread(self.transport):
-            self._close()
+            self._end()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the first byte."""
@@ -136,6 +136,8 @@ class Connection(Reader):
         """Wait for the next request, if this one was refused before its body was read."""
         if exchange.answered:
             self._reading.set(self._connections.patience.keep_alive)
+            if self._connections.closing:
+                self.loop.call_soon(self.close_if_idle)  # not yet: the next request may have come in the same piece
 
     def answered(self, exchange: Exchange) -> None:
         """Go on with what was pipelined, or wait for the next request, or for the rest of a body nobody wanted."""
@@ -149,7 +151,7 @@ class Connection(Reader):
         elif self.idle:
             self.idle_since = self.loop.time()
             self._reading.set(self._connections.patience.keep_alive if exchange.whole else _LINGER_SECONDS)
-            if self._connections.closing and exchange.whole:
+            if self._connections.closing:
                 self.close_if_idle()
 
     def pause_reading(self) -> None:

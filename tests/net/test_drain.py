@@ -115,6 +115,20 @@ async def test_idle_connections_do_not_hold_up_the_end() -> None:
         await pod.task
 
 
+async def test_a_body_nobody_wants_does_not_hold_up_the_end_and_its_sender_finds_the_answer() -> None:
+    async with serving(echo, drain=Drain(delay=0.0, timeout=3600.0)) as pod:
+        lost, other = await pod.connect(), await pod.connect()
+        for client in (lost, other):
+            await client.send(GET[:-2] + b"Content-Length: 1000000\r\n\r\n")
+            await client.reader.readuntil(b"\r\n\r\n0")
+        other.writer.write(b"x" * 999_999)  # it lies in the socket at the end
+        pod.server.server_state.close()
+        await asyncio.sleep(0.01)
+        await other.send(b"x")
+        await lost.send(b"x" * 1_000_000)
+        assert await lost.ended() == await other.ended() == b""
+
+
 async def test_connections_still_in_the_listeners_queue_are_taken_in() -> None:
     """The loop has no chance to accept them between their arrival and the listener's end."""
     waiting: list[socket.socket] = []
