@@ -68,14 +68,16 @@ class DrainingServer(Server):
 
     async def _close_listener(self) -> None:
         """Close the listener, but only once its queue is empty: the system would reset whoever waits in there."""
-        loop, listener = asyncio.get_running_loop(), self._queue
+        accepted: list[socket.socket] = []
         for server in self.servers:
             server.close()
-        with contextlib.suppress(OSError), listener:  # BlockingIOError at the end of the queue
-            while True:
-                accepted, _ = listener.accept()
-                accepted.setblocking(False)
-                await loop.connect_accepted_socket(self._connection, accepted)
+        with contextlib.suppress(OSError), self._queue:  # BlockingIOError at the end of the queue
+            while True:  # at one go: who is answered meanwhile would come back, and be the next in the queue
+                accepted.append(self._queue.accept()[0])
+        for connection in accepted:
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
 
     def _connection(self) -> Connection:
         return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)

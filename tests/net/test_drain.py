@@ -149,6 +149,25 @@ async def test_connections_still_in_the_listeners_queue_are_taken_in() -> None:
         assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
 
 
+async def test_the_listener_closes_although_callers_come_back_as_soon_as_they_are_answered() -> None:
+    async with serving(echo, drain=Drain(delay=0.05, timeout=5.0)) as pod:
+
+        async def ask_again_and_again() -> None:
+            while True:
+                try:
+                    client = await pod.connect()
+                except ConnectionRefusedError:
+                    return
+                assert (await client.ask(POST))[0] == 200
+                client.close()
+
+        callers = [asyncio.create_task(ask_again_and_again()) for _ in range(40)]
+        await asyncio.sleep(0.05)
+        pod.server.drain()
+        await pod.task
+        await asyncio.gather(*callers)
+
+
 async def test_what_does_not_end_is_cut_at_the_drain_timeout() -> None:
     app = Held()
     async with serving(app, drain=Drain(delay=0.0, timeout=0.1)) as pod:
