@@ -177,7 +177,8 @@ class Exchange:
         if body:
             self._peer.transport.write(body)
         if not more:
-            self.answered = True
+            # Nothing of a request is kept until the next one comes on its connection.
+            self.answered, self.scope, self._body = True, {}, b""
             self._wake()
             self._peer.answered(self)
 

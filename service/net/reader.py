@@ -88,11 +88,11 @@ class Reader(asyncio.Protocol):
         if parser.should_upgrade():
             return  # it comes again, see `_parse`
         self.in_head, self._overhead = False, 0
-        headers, self._headers = self._headers, FORGET
-        if self._arrived > _HEAD_BYTES and size_of(headers) + len(self._url) > _HEAD_BYTES:
+        headers, self._headers, url, self._url = self._headers, FORGET, self._url, b""
+        if self._arrived > _HEAD_BYTES and size_of(headers) + len(url) > _HEAD_BYTES:
             self.fail(*_TOO_LONG)
         version = parser.get_http_version()
-        path, raw_path, query = target(self._url)
+        path, raw_path, query = target(url)
         scope: Scope = {
             "type": "http",
             "asgi": _ASGI,

@@ -1,8 +1,9 @@
 """service/net/exchange.py: answers arrive whole, in order and in few writes; a broken one is never taken for whole."""
 
 import asyncio
+import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -188,6 +189,28 @@ async def test_what_comes_after_the_answer_is_forgotten() -> None:
     one.take(b"x" * (HIGH_WATER + 1))
     assert not peer.paused
     assert (await one.receive())["type"] == "http.disconnect"
+
+
+async def test_nothing_of_a_request_is_kept_once_it_is_answered() -> None:
+    class Piece(bytearray):
+        """Bytes that a weak reference may refer to."""
+
+    class Known(dict[str, Any]):
+        """A scope of that kind."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        for message in (START, BODY):
+            await send(dict(message))
+
+    piece, scope = Piece(b"body"), Known(type="http", method="POST", http_version="1.1")
+    one = Exchange(Peer(), scope, keep_alive=True, expects=False)
+    one.take(cast("bytes", piece))
+    held = weakref.ref(piece), weakref.ref(scope)
+    del piece, scope
+    await one.run(refuse)
+    assert one.answered
+    assert [each() for each in held] == [None, None]
 
 
 async def test_a_client_that_waits_is_told_to_continue_once_somebody_wants_its_body() -> None:
