@@ -98,8 +98,7 @@ class Connection(Reader):
         self.resume_writing()
         self._reading.close()
         self._writing.close()
-        # Objects that refer to each other wait for the garbage collector.
-        self.latest = self._active = self._task = self._parser = None
+        self.latest = self._active = self._task = self._parser = None  # what is in a circle is freed late
         self._waiting.clear()
         self._connections.remove(self)
 
@@ -145,7 +144,8 @@ class Connection(Reader):
             self._end()
         if self.transport.is_closing() or self._leaving:
             return
-        self.resume_reading()
+        if len(self._waiting) < 2:  # what more of them there are came in one piece
+            self.resume_reading()
         if self._waiting:
             self._answer(self._waiting.popleft())
         elif self.idle:

@@ -40,6 +40,33 @@ async def test_no_more_than_a_few_pipelined_requests_are_taken_in() -> None:
         assert answers == 17
 
 
+async def test_of_pipelined_requests_no_more_is_read_than_came_in_one_piece_until_all_but_one_are_answered() -> None:
+    answered, turn = 0, asyncio.Semaphore(0)
+
+    async def in_turn(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal answered
+        if scope["type"] == "http":
+            await turn.acquire()
+            await echo(scope, receive, send)
+            answered += 1
+
+    async with serving(in_turn) as pod:
+        client = await pod.connect()
+        await client.send(POST * 4)
+        while not pod.server.server_state.connections:
+            await asyncio.sleep(0.001)
+        (connection,) = cast("set[Connection]", pod.server.server_state.connections)
+        while connection.latest is None:
+            await asyncio.sleep(0.001)
+        reading = []
+        for number in range(4):
+            reading.append(connection.transport.is_reading())
+            turn.release()
+            while answered == number:
+                await asyncio.sleep(0.001)
+        assert reading == [False, False, False, True]
+
+
 UPGRADE = b"POST / HTTP/1.1\r\nHost: pod\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: "
 
 
