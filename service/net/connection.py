@@ -106,7 +106,7 @@ class Connection(Reader):
         """Read, unless nobody listens any more."""
         if not self._deaf:
             self.read(data)
-            if self.in_head and not (self._reading.is_set or self._deaf):
+            if self.in_head and not (self._reading.is_set or self._paused or self._deaf):
                 self._reading.set(self._connections.patience.header)
 
     def eof_received(self) -> None:
@@ -165,6 +165,8 @@ class Connection(Reader):
         if self._paused:
             self._paused = False
             self.transport.resume_reading()
+            if self.in_head and not self._deaf:
+                self._reading.set(self._connections.patience.header)
 
     def pause_writing(self) -> None:
         """Wait for the client to read."""
@@ -180,10 +182,7 @@ class Connection(Reader):
             self._writing.unset()
 
     def leave(self) -> None:
-        """Close, once what is still being sent has been read for a while.
-
-        Closing with bytes unread makes the system reset the connection, and the client may never see its answer.
-        """
+        """Close, once what is still being sent has been read for a while."""
         if not self.transport.is_closing():
             self._deaf = True
             self._reading.set(_LINGER_SECONDS)

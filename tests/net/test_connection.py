@@ -184,6 +184,24 @@ async def test_a_second_head_that_trickles_is_refused_too() -> None:
         assert status == 408
 
 
+async def test_a_head_that_waits_to_be_read_is_not_late() -> None:
+    go = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await go.wait()
+            await echo(scope, receive, send)
+
+    async with serving(slow, replace(PATIENT, header=0.05)) as pod:
+        client = await pod.connect()
+        await client.send(POST * 2 + GET[:10])
+        await asyncio.sleep(0.01)
+        await client.send(GET[10:])
+        await asyncio.sleep(0.2)
+        go.set()
+        assert [(await client.answer())[0] for _ in range(3)] == [200, 200, 200]
+
+
 @pytest.mark.parametrize("pieces", [1, 40])
 async def test_a_head_that_is_too_long_is_refused_before_it_is_kept(pieces: int) -> None:
     async with serving(echo) as pod:
