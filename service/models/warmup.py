@@ -31,20 +31,19 @@ def warm(runner: Runner, batching: Batching, clock: Callable[[], float] = time.p
     alone = set()
     for name, signature in runner.signatures.items():
         sizes = batching.warm_sizes if signature.batches else (1,)
-        took = [_seconds(runner, name, rows, clock) for rows in sizes]
-        if not batching.sizes and len(took) > 1 and _WORTH < took[0] < math.inf:
-            share = took[-1] / (sizes[-1] * took[0])
-            if _PAYS <= share < math.inf:
-                alone.add(name)
-                _log.info("batches do not pay", extra={"signature": name, "milliseconds": round(1000 * took[0], 1)})
+        measured = signature.batches and batching.enabled and not batching.sizes
+        took = [_seconds(runner, name, rows, clock, _TRIES if measured else 1) for rows in sizes]
+        if measured and _WORTH < took[0] < math.inf and _PAYS <= took[-1] / (sizes[-1] * took[0]) < math.inf:
+            alone.add(name)
+            _log.info("batches do not pay", extra={"signature": name, "milliseconds": round(1000 * took[0], 1)})
     return replace(batching, alone=frozenset(alone))
 
 
-def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float]) -> float:
-    """Return how long a run takes, the least of a few unless they are long; infinity if it fails."""
+def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float], tries: int) -> float:
+    """Return how long a run takes, the least of some tries unless they are long; infinity if it fails."""
     least, inputs = math.inf, _zeros(runner.signatures[name], rows)
     try:
-        for _ in range(_TRIES):
+        for _ in range(tries):
             begun = clock()
             runner.run(name, inputs)
             least = min(least, clock() - begun)

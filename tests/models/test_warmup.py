@@ -26,12 +26,11 @@ def test_every_signature_is_run_on_zeros_in_every_size() -> None:
     batch = {"x": TensorSpec(FLOAT, (None, None, 2)), "text": TensorSpec(STRING, (None,))}
     fixed = {"x": TensorSpec(FLOAT, None), "y": TensorSpec(FLOAT, (2,))}
     warm(Echo(PATH, {"batch": Signature(batch, batch), "fixed": Signature(fixed, fixed)}, note), BATCHING)
-    assert [run for number, run in enumerate(runs) if number % 3 == 0] == [
-        ("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})}),
-        ("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})}),
+    assert runs == [
+        *3 * [("batch", {"x": ((1, 1, 2), {0.0}), "text": ((1,), {b""})})],
+        *3 * [("batch", {"x": ((4, 1, 2), {0.0}), "text": ((4,), {b""})})],
         ("fixed", {"x": ((), {0.0}), "y": ((2,), {0.0})}),
     ]
-    assert runs == [run for run in runs[::3] for _ in range(3)]
 
 
 def test_a_model_that_cannot_take_zeros_is_told_of_and_no_failure(caplog: pytest.LogCaptureFixture) -> None:
