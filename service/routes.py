@@ -58,9 +58,7 @@ class Infer:
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
             call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
-            outputs = await model.batcher.submit(
-                call, min(deadline, time.monotonic() + call.seconds)
-            )  # 413 429 500 504
+            outputs = await model.batcher.submit(call, _earlier(deadline, call.seconds))  # 413 429 500 504
         size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
         answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):

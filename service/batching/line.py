@@ -109,7 +109,7 @@ class Line:
         batch: list[Part] = []
         rows = size = 0
         for part in group.parts(self._max_rows):
-            if part.deadline <= now or part.answer.done():
+            if not part.is_wanted(now):
                 part.settle(LATE)
             else:
                 rows, size = rows + part.rows, size + part.size

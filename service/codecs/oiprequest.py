@@ -81,8 +81,7 @@ def parse(text: bytes) -> tuple[Infer[Any], Read]:
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return _infer.decode(numeric.marked(text)), jsontensor.read_marked
     try:
-        return msgspec.convert(
-            jsontensor.loads(text), Infer[Any]
-        ), jsontensor.read  # takes a NaN, or says what is wrong
+        document = jsontensor.loads(text)  # takes a NaN, or says what is wrong
+        return msgspec.convert(document, Infer[Any]), jsontensor.read
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"not an infer request: {error}") from None
