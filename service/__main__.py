@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 import msgspec
 import uvloop
@@ -28,6 +28,9 @@ from service.net.connections import Patience
 from service.net.drain import Drain, DrainingServer
 from service.net.server import listen
 from service.settings import Settings, SettingsError, read
+
+if TYPE_CHECKING:
+    from service.net.rpc import RpcServer
 
 _PREFIX: Final = "TFPOD_"
 _CHECK: Final = "check"
@@ -85,7 +88,9 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     patience = Patience(settings.header_timeout, settings.keep_alive, connections)
     pod = Pod(settings, version(), loaded, tracer=tracer)
     public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
-    api = DrainingServer(pod.api, public, patience, Drain(settings.drain_delay, settings.drain_timeout))
+    rpc = await _rpc(settings, pod)
+    drain = Drain(settings.drain_delay, settings.drain_timeout)
+    api = DrainingServer(pod.api, public, patience, drain, *([rpc.stop] if rpc else []))
     admin = DrainingServer(pod.admin, private, replace(patience, connections=_SPARE // 2), Drain(0.0, 1.0))
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, end)
@@ -97,6 +102,24 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     admin.stop()
     await watching
     return 1 if failures else 0
+
+
+async def _rpc(settings: Settings, pod: Pod) -> "RpcServer | None":
+    """Serve gRPC, if that is wanted."""
+    if not pod.rpcs:
+        return None
+    from service.net.rpc import RpcServer  # noqa: PLC0415 - an option, of which nothing is in memory otherwise
+
+    server = RpcServer(
+        pod.rpcs,
+        longest=settings.max_binary_bytes,
+        calls=2 * settings.max_inflight,  # more than are let in: who is refused is told so
+        handshake=settings.header_timeout,
+        request=settings.request_timeout,
+    )
+    port = await server.start(settings.host, settings.grpc_port)
+    _log.info("listening", extra={"server": "grpc", "host": settings.host or "::", "port": port})
+    return server
 
 
 def _collect_less() -> None:

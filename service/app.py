@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service import cpus, routes
 from service.batching.form import Batching
@@ -56,7 +59,9 @@ class Pod:
         """
         self.draining = False
         self._settings, self._done = settings, done
-        metrics = Metrics(CollectorRegistry(), sorted({place.inference for place in routes.PLACES if place.inference}))
+        rpcs = _rpcs(settings)
+        places = [*routes.PLACES, *(rpcs.PLACES.values() if rpcs else ())]
+        metrics = Metrics(CollectorRegistry(), sorted({place.inference for place in places if place.inference}))
         self._gpu = GpuReadings()
         metrics.watch("tfpod_gpu_utilization_percent", self._gpu.utilization)
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
@@ -65,16 +70,14 @@ class Pod:
         tokens = Tokens(settings.tokens_file)
         health = Health(live=self._not_live, ready=self._not_ready)
         parts = {"models": self._models, "sessions": self._sessions, "health": health, "authorize": tokens.authorize}
-        door = Admission(
-            routes.api(self._lifespan, version, owner=_owner(settings), **parts),
-            limits=_limits(settings),
-            metrics=metrics,
-            authorize=tokens.authorize,
-            find=routes.find,
-            respond=routes.respond,
-        )
+        rules: Any = {"metrics": metrics, "authorize": tokens.authorize}
+        app = routes.api(self._lifespan, version, owner=_owner(settings), **parts)
+        door = Admission(app, limits=_limits(settings), find=routes.find, respond=routes.respond, **rules)
         shared = CORSMiddleware(door, settings.origins(), **_CORS) if settings.cors_origins else door
-        self.api = Trail(shared, access_log=settings.access_log, tracer=tracer)
+        trail = functools.partial(Trail, access_log=settings.access_log, tracer=tracer)
+        self.api = trail(shared)
+        #: The calls of gRPC, if they are served.
+        self.rpcs = trail(_rpc_door(rpcs, rpcs.api(version, **parts), settings, door, rules)) if rpcs else None
         self.admin = admin(metrics, health)
 
     @contextlib.asynccontextmanager
@@ -161,6 +164,20 @@ def load_model(path: Path) -> Runner:
         path = lite
     runner = LiteRtRunner if path.suffix == ".tflite" else TensorFlowRunner
     return runner(path, cpus.available())
+
+
+def _rpcs(settings: Settings) -> Any:
+    """Return the table of gRPC, if that is wanted: an option, of which nothing is in memory otherwise."""
+    if not settings.grpc:
+        return None
+    from service import rpcs  # noqa: PLC0415 - see above
+
+    return rpcs
+
+
+def _rpc_door(rpcs: Any, app: ASGIApp, settings: Settings, beside: Admission, rules: Any) -> Admission:
+    limits = replace(_limits(settings), body_bytes=settings.max_binary_bytes)  # for that is what tensors are in
+    return Admission(app, limits=limits, find=rpcs.find, respond=rpcs.respond, beside=beside, **rules)
 
 
 def _owner(settings: Settings) -> Callable[[bytes], str]:

@@ -27,12 +27,7 @@ def served(scope: Scope) -> Model:
 def version_in(scope: Scope) -> int | None:
     """Return the version that the path names, or None. Raises InvalidRequest for one that is no number."""
     text = scope["path_params"].get("version")
-    if text is None:
-        return None
-    digits = text.lstrip("0") or text[:1]
-    if not (text.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 1 << 63):
-        raise InvalidRequest(f"Failed to convert version: {text[:64]} to numeric.")
-    return int(digits)
+    return None if text is None else http.version_of(text)
 
 
 def unknown(method: str, path: str) -> PodError:
@@ -44,6 +39,16 @@ def unknown(method: str, path: str) -> PodError:
         return NotSupported(f"{lower.rpartition(':')[2]} is not served here: ask by predict")
     kind = InvalidRequest if lower.startswith("/v1/") else NotFound
     return kind(f"Malformed request: {method} {path}")
+
+
+async def small_body(request: Request) -> bytes:
+    """Return the body, which the door bounds for inference requests only. Raises as Body does, IncompleteRequest."""
+    with Body(Room(_LONGEST), longest=_LONGEST, declared=0, coding=None) as body:
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return bytes((await body.whole(request.receive))["body"])
+        except TimeoutError:
+            raise IncompleteRequest("the body did not arrive in time") from None
 
 
 async def tfserving_status(request: Request) -> Response:
@@ -91,7 +96,7 @@ async def oip_config(request: Request) -> Response:
 async def oip_index(request: Request) -> Response:
     """Answer with all versions of all models, or those that are ready."""
     states = request.state.models.index()
-    ready = oipmodels.decode_index(await _small_body(request))
+    ready = oipmodels.decode_index(await small_body(request))
     return _json(oipmodels.encode_index(state for state in states if state.ready or not ready))
 
 
@@ -103,16 +108,6 @@ async def oip_load(_: Request) -> Response:
 async def oip_model_ready(request: Request) -> Response:
     """Answer 200 if the model is ready; the door answers 404 or 503 otherwise."""
     return _json(oipmodels.encode_ready(ready=True, model=served(request.scope).name))
-
-
-async def _small_body(request: Request) -> bytes:
-    """Return the body, which the door bounds for inference requests only. Raises as Body does, IncompleteRequest."""
-    with Body(Room(_LONGEST), longest=_LONGEST, declared=0, coding=None) as body:
-        try:
-            async with asyncio.timeout(_SECONDS):
-                return bytes((await body.whole(request.receive))["body"])
-        except TimeoutError:
-            raise IncompleteRequest("the body did not arrive in time") from None
 
 
 def _json(body: bytes, status: int = 200) -> Response:

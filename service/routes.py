@@ -57,10 +57,10 @@ class Infer:
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
-            call = await _stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
+            call = await stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
             outputs = await model.batcher.submit(call, _earlier(deadline, call.seconds))  # 413 429 500 504
         size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
-        answer, lines = await _stage("encode", size, self.codec.encode, call, reply)
+        answer, lines = await stage("encode", size, self.codec.encode, call, reply)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)
         await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})
@@ -169,6 +169,14 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
     return app
 
 
+async def stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
+    """Do the work, in a thread if `size` bytes are much, and note how long it took."""
+    begun = time.monotonic()
+    result = await aside(size, work, *args)
+    note(name, begun)
+    return result
+
+
 async def _nowhere(request: Request) -> Response:
     raise handlers.unknown(request.method, request.url.path)
 
@@ -181,14 +189,6 @@ async def _wrong_method(request: Request) -> Response:
 
 def _earlier(deadline: float, seconds: float) -> float:
     return min(deadline, time.monotonic() + seconds)
-
-
-async def _stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
-    """Do the work, in a thread if `size` bytes are much, and note how long it took."""
-    begun = time.monotonic()
-    result = await aside(size, work, *args)
-    note(name, begun)
-    return result
 
 
 async def _packed(body: bytes, headers: Mapping[str, str], coding: str) -> tuple[bytes, Mapping[str, str]]:

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, "the address to listen at, else all, of IPv4 and IPv6"] = ""
     port: Annotated[Port, "of the API; 0: the system chooses one"] = 8000
     admin_port: Annotated[Port, "of metrics and probes; 0: the system chooses one"] = 9000
+    grpc: Annotated[bool, "serves gRPC too: TensorFlow Serving's, and the Open Inference Protocol's"] = False
+    grpc_port: Annotated[Port, "of gRPC; 0: the system chooses one"] = 8500
     tokens_file: Annotated[str, "who may ask, one token a line; without a file, everybody"] = ""
     cors_origins: Annotated[Origins, "ORIGIN,… or *: whose web pages may ask, such as https://example.com"] = ""
     request_timeout: Annotated[Seconds, "seconds that a request may take in all"] = 10.0
@@ -112,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         yield from self._label_faults()
         if self.port == self.admin_port != 0:
             yield "admin_port", f"{self.admin_port} is the API's port already"
+        if self.grpc and self.grpc_port in {self.port, self.admin_port} - {0}:
+            yield "grpc_port", f"{self.grpc_port} is another server's port already"
         longest = max(self.max_body_bytes, self.max_binary_bytes)
         if longest > self.max_inflight_bytes:
             yield "max_inflight_bytes", f"{self.max_inflight_bytes} is less than one body of {longest}"

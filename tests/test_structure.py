@@ -42,7 +42,19 @@ ALLOWED: Final = {
     "handlers": [*LEAVES, "door.bodies", "codecs.*", "models.models"],
     "transcription": [*LEAVES, "door.bodies", "codecs.*", "models.models", "sessions", "speech.*"],
     "routes": [*LEAVES, "handlers", "transcription", "door.*", "codecs.*", "models.models", "web.*"],
-    "app": [*LEAVES, "gpu", "probes", "routes", "sessions", "batching.form", "door.*", "models.models", "runners.*"],
+    "rpcs": [*LEAVES, "handlers", "routes", "codecs.*", "models.models"],
+    "app": [
+        *LEAVES,
+        "gpu",
+        "probes",
+        "routes",
+        "rpcs",
+        "sessions",
+        "batching.form",
+        "door.*",
+        "models.models",
+        "runners.*",
+    ],
     "check": [*LEAVES, "app", "models.models", "door.tokens"],
     "convert": [*LEAVES, "runners.*"],
     "__main__": [*LEAVES, "app", "check", "door.*", "net.*"],
@@ -58,6 +70,7 @@ OWNERS: Final = {
     "soxr": ["speech.audio"],
     "opentelemetry": ["door.tracing"],
     "uvicorn": ["net.server", "net.connections", "net.connection", "adapter.protocol"],
+    "grpc": ["net.rpc"],
     "httptools": ["net.heads", "net.reader"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
@@ -68,12 +81,14 @@ OWNERS: Final = {
         "net.connection",
         "net.exchange",
         "net.reader",
+        "net.rpc",
         "door.bodies",
         "door.admission",
         "door.answer",
         "app",
         "handlers",
         "routes",
+        "rpcs",
         "probes",
         "transcription",
         "web.openapi",
@@ -88,7 +103,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 9200
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 10300
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

@@ -49,3 +49,11 @@ def status_of(error: PodError) -> int:
 def encode_error(message: str) -> bytes:
     """Return `{"error": MESSAGE}`, the envelope of both TensorFlow Serving and the Open Inference Protocol."""
     return orjson.dumps({"error": message.encode(errors="replace").decode()})
+
+
+def version_of(text: str) -> int:
+    """Return the number that is a model's version. Raises InvalidRequest, in TensorFlow Serving's words."""
+    digits = text.lstrip("0") or text[:1]
+    if not (text.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 1 << 63):
+        raise InvalidRequest(f"Failed to convert version: {text[:64]} to numeric.")
+    return int(digits)

@@ -24,6 +24,8 @@ DETAILED: Final = 1 << 18
 
 #: What a JSON value may be, by numpy's kind of element. A bool is an int to Python, never to us.
 _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+#: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
+_EMPTY: Final = 1 << 16
 _QUOTED: Final = 256
 #: So many strings are written in one call.
 _STRINGS: Final = 1 << 13
@@ -115,6 +117,19 @@ def fit(name: str, array: Array, spec: TensorSpec) -> Array:
     if spec.has_free_batch and not array.shape[0]:
         raise InvalidRequest(f"input {name!r} has no rows: its shape is {list(array.shape)}")
     return array
+
+
+def check_shape(shape: list[int]) -> None:
+    """Refuse a shape that no data can have, before anybody computes with it."""
+    if len(shape) > MAX_RANK:
+        fault = f"more than {MAX_RANK} dimensions are in the shape"
+    elif min(shape, default=0) < 0:
+        fault = "a size is negative in the shape"
+    elif math.prod(shape) > 2**63 or (0 in shape and math.prod(filter(None, shape)) > _EMPTY):
+        fault = "too large is the shape"
+    else:
+        return
+    raise InvalidRequest(f"{fault} {quoted(shape)}")
 
 
 def shape_of(spec: TensorSpec) -> list[int]:

@@ -14,7 +14,7 @@ import msgspec
 
 from service.codecs import binary, http, jsontensor
 from service.codecs.jsontensor import Read
-from service.codecs.oiprequest import ABSENT, Input, Output, OutputParameters, Parameters, parse
+from service.codecs.oiprequest import ABSENT, Infer, Input, Output, OutputParameters, Parameters, parse
 from service.errors import InvalidRequest
 from service.types import (
     DEFAULT_SIGNATURE,
@@ -31,8 +31,6 @@ JSON_LENGTH: Final = "Inference-Header-Content-Length"
 _JSON_LENGTH: Final = JSON_LENGTH.lower().encode()
 
 _DATATYPES: Final = {element.numpy: element.oip for element in ELEMENT_TYPES}
-#: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
-_EMPTY: Final = 1 << 16
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -51,9 +49,14 @@ def decode(body: bytes, headers: Mapping[bytes, bytes], signatures: Signatures) 
     if not length and body:
         return _decode_raw(body, signatures)
     request, read = parse(body if length == len(body) else body[:length])
+    return call_of(request, memoryview(body)[length:], read, signatures)
+
+
+def call_of(request: Infer[Any], rest: memoryview, read: Read, signatures: Signatures) -> Call:
+    """Return the call of a request whose data `read` reads, or is `rest`, all of it. Raises InvalidRequest."""
     parameters = request.parameters or Parameters()
     name, signature = _signature(parameters.signature_name, signatures)
-    arrays = _arrays(request.inputs, signature, memoryview(body)[length:], read)
+    arrays = _arrays(request.inputs, signature, rest, read)
     if len(arrays) > 1 and signature.batches and len({len(array) for array in arrays.values()}) > 1:
         raise InvalidRequest("all inputs must have the same first dimension")
     outputs, in_binary = _wanted(request.outputs or [], signature, in_binary=parameters.binary_data_output)
@@ -161,7 +164,7 @@ def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: mem
         raise InvalidRequest("shared memory is not supported: send the data")
     if tensor.datatype != element.oip:
         raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
-    _check_shape(tensor.shape)
+    jsontensor.check_shape(tensor.shape)
     if size is None:
         return _filled(_values(tensor, element, read), tensor.shape)
     if tensor.data is not ABSENT:
@@ -169,19 +172,6 @@ def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: mem
     if size > len(rest):
         raise InvalidRequest(f"binary_data_size is {size}, but {len(rest)} bytes of binary data are left")
     return binary.read(rest[:size], element, tensor.shape)
-
-
-def _check_shape(shape: list[int]) -> None:
-    """Refuse a shape that no data can have, before anybody computes with it."""
-    if len(shape) > jsontensor.MAX_RANK:
-        fault = f"more than {jsontensor.MAX_RANK} dimensions are in the shape"
-    elif min(shape, default=0) < 0:
-        fault = "a size is negative in the shape"
-    elif math.prod(shape) > 2**63 or (0 in shape and math.prod(filter(None, shape)) > _EMPTY):
-        fault = "too large is the shape"
-    else:
-        return
-    raise InvalidRequest(f"{fault} {jsontensor.quoted(shape)}")
 
 
 def _filled(array: Array, shape: list[int]) -> Array:

@@ -43,36 +43,13 @@ def encode_ready(*, ready: bool, model: str = "") -> bytes:
 
 
 def encode_model(name: str, platform: str, versions: list[str], signatures: Signatures) -> bytes:
-    """Return the model's metadata: inputs and outputs of the signature that is called where none is named."""
-    signature = _default(signatures)
-    return jsontensor.dump(
-        {
-            "name": name,
-            "versions": versions,
-            "platform": platform,
-            "inputs": _metadata(signature.inputs),
-            "outputs": _metadata(signature.outputs),
-        }
-    )
+    """Return the model's metadata as JSON."""
+    return jsontensor.dump(model(name, platform, versions, signatures))
 
 
 def encode_config(name: str, platform: str, max_rows: int, signatures: Signatures) -> bytes:
-    """Return as much of Triton's model configuration as its clients read.
-
-    Sizes are without the batch's if requests may share one, of at most `max_rows` rows; if not, that is told as 0.
-    """
-    signature = _default(signatures)
-    return jsontensor.dump(
-        {
-            "name": name,
-            "platform": platform,
-            "backend": platform.partition("_")[0],
-            "max_batch_size": max_rows if signature.batches else 0,
-            "input": _config(signature.inputs, batches=signature.batches),
-            "output": _config(signature.outputs, batches=signature.batches),
-        }
-        | ({"dynamic_batching": {}} if signature.batches else {})
-    )
+    """Return the model's configuration as JSON."""
+    return jsontensor.dump(config(name, platform, max_rows, signatures))
 
 
 def decode_index(body: bytes) -> bool:
@@ -84,18 +61,50 @@ def decode_index(body: bytes) -> bool:
 
 
 def encode_index(states: Iterable[VersionState]) -> bytes:
+    """Return the repository's index as JSON."""
+    return jsontensor.dump(index(states))
+
+
+def model(name: str, platform: str, versions: list[str], signatures: Signatures) -> dict[str, Any]:
+    """Return the model's metadata: inputs and outputs of the signature that is called where none is named."""
+    signature = _default(signatures)
+    return {
+        "name": name,
+        "versions": versions,
+        "platform": platform,
+        "inputs": _metadata(signature.inputs),
+        "outputs": _metadata(signature.outputs),
+    }
+
+
+def config(name: str, platform: str, max_rows: int, signatures: Signatures) -> dict[str, Any]:
+    """Return as much of Triton's model configuration as its clients read.
+
+    Sizes are without the batch's if requests may share one, of at most `max_rows` rows; if not, that is told as 0.
+    """
+    signature = _default(signatures)
+    found = {
+        "name": name,
+        "platform": platform,
+        "backend": platform.partition("_")[0],
+        "max_batch_size": max_rows if signature.batches else 0,
+        "input": _config(signature.inputs, batches=signature.batches),
+        "output": _config(signature.outputs, batches=signature.batches),
+    }
+    return found | ({"dynamic_batching": {}} if signature.batches else {})
+
+
+def index(states: Iterable[VersionState]) -> list[dict[str, str]]:
     """Return the repository's index: every version of every model, in Triton's words."""
-    return jsontensor.dump(
-        [
-            {
-                "name": state.model,
-                "version": state.version,
-                "state": _STATES.get(state.state, "UNAVAILABLE"),
-                "reason": state.reason,
-            }
-            for state in states
-        ]
-    )
+    return [
+        {
+            "name": state.model,
+            "version": state.version,
+            "state": _STATES.get(state.state, "UNAVAILABLE"),
+            "reason": state.reason,
+        }
+        for state in states
+    ]
 
 
 def _default(signatures: Signatures) -> Signature:

@@ -90,7 +90,7 @@ class Admission:
 
     `find` looks the request up in the route table, and leaves in its scope what the app needs of that; `authorize`
     raises for an Authorization header that lets nobody in; `respond` makes the answer to an error, in the form of the
-    protocol that the path is of.
+    protocol that the path is of; `beside` is another door to the same models, whose requests take the same room.
     """
 
     def __init__(
@@ -102,18 +102,20 @@ class Admission:
         authorize: Callable[[bytes], None],
         find: Callable[[Scope], Place],
         respond: Callable[[Scope, PodError], ASGIApp],
+        beside: "Admission | None" = None,
     ) -> None:
         self._app, self._limits, self._metrics = app, limits, metrics
         self._authorize, self._find, self._respond = authorize, find, respond
-        self._known = Room(limits.inflight_bytes, limits.inflight)
+        self.room: Final[Room] = beside.room if beside else Room(limits.inflight_bytes, limits.inflight)
         self._deadlines = Deadlines()
         self._strangers = Room(4 * _STRANGERS_BODY, max(1, limits.inflight // _STRANGERS))
-        metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
+        if not beside:
+            metrics.watch("tfpod_inflight_requests", lambda: self.inflight)
 
     @property
     def inflight(self) -> int:
         """Inference requests that have a place."""
-        return self._known.places_taken + self._strangers.places_taken
+        return self.room.places_taken + self._strangers.places_taken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the request in, or refuse it; to be cancelled when the caller is gone."""
@@ -150,7 +152,7 @@ class Admission:
 
     async def _attend(self, scope: Scope, receive: Receive, answer: Answer, place: Place, headers: Headers) -> None:
         """See to a request for inference, as long as its deadline lasts."""
-        route, room, state = place.inference or OTHER, self._known, scope.setdefault("state", {})
+        route, room, state = place.inference or OTHER, self.room, scope.setdefault("state", {})
         if place.is_open:
             room, state["arrived"] = self._strangers, functools.partial(self._metrics.arrived, route)
         else:

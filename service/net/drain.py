@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp
@@ -31,8 +32,17 @@ class Drain:
 class DrainingServer(Server):
     """Serves one application on one socket, until `drain` or `stop`."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, patience: Patience, drain: Drain) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        patience: Patience,
+        drain: Drain,
+        *beside: Callable[[float], Awaitable[None]],
+    ) -> None:
+        """`beside` stop other servers of the same models within so many seconds, while this one ends."""
         super().__init__(app, http=Connection)
+        self._beside = beside
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
         self._queue = listener.dup()  # now: in the end there may be no descriptor left
@@ -59,8 +69,10 @@ class DrainingServer(Server):
         """Take in what waits at the listener, close it, and finish; uvicorn calls this when `should_exit` is seen."""
         await self._close_listener()
         self.server_state.close()
+        others = [asyncio.ensure_future(stop(self._drain.timeout)) for stop in self._beside]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.server_state.gone.wait(), self._drain.timeout)
+        await asyncio.gather(*others)
         if cut := self.server_state.abort():
             _log.warning("connections were cut at the end of the drain timeout", extra={"connections": cut})
         await asyncio.sleep(0)  # the door takes it for callers who left
