@@ -42,6 +42,7 @@ COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --no-h
 requirements: ## compile requirements/*.in and requirements/peers/*.in anew (needs uv)
 	for f in cpu gpu litert adapter tracing dev speech; do $(COMPILE) --python-platform x86_64-manylinux_2_28 \
 	  requirements/$$f.in -o requirements/$$f.txt || exit 1; done
+	$(COMPILE) --no-deps requirements/clients.in -o requirements/clients.txt
 	for f in requirements/peers/*.in; do $(COMPILE) --python-platform x86_64-manylinux_2_35 \
 	  $$f -o $${f%.in}.txt || exit 1; done
 
@@ -57,6 +58,7 @@ clean: ## remove what the commands above created
 	PYTHONDONTWRITEBYTECODE= $(PIP) -r requirements/cpu.txt
 	touch $@
 
-.venv/dev: .venv/run requirements/dev.txt
+.venv/dev: .venv/run requirements/dev.txt requirements/clients.txt
 	PYTHONDONTWRITEBYTECODE= $(PIP) -r requirements/dev.txt
+	PYTHONDONTWRITEBYTECODE= $(PIP) --no-deps -r requirements/clients.txt
 	touch $@

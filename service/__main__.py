@@ -69,7 +69,7 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 async def _serve(settings: Settings, tracer: Tracer | None) -> int:
-    """Run the pod's two servers; the admin port is the last to go, so that the drain can be watched."""
+    """Run the pod's servers; the admin port is the last to go, so that the drain can be watched."""
     failures: list[BaseException] = []
 
     def loaded(error: BaseException | None) -> None:
@@ -94,9 +94,9 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     admin = DrainingServer(pod.admin, private, replace(patience, connections=_SPARE // 2), Drain(0.0, 1.0))
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, end)
-    for name, listener in (("api", public), ("admin", private)):
-        host, port = listener.getsockname()[:2]
-        _log.info("listening", extra={"server": name, "host": host, "port": port})
+    addresses = {"api": public.getsockname(), "admin": private.getsockname()} | ({"grpc": rpc.address} if rpc else {})
+    for name, address in addresses.items():
+        _log.info("listening", extra={"server": name, "host": address[0], "port": address[1]})
     watching = asyncio.create_task(admin.run_until_stopped())
     await api.run_until_stopped()
     admin.stop()
@@ -117,8 +117,7 @@ async def _rpc(settings: Settings, pod: Pod) -> "RpcServer | None":
         handshake=settings.header_timeout,
         request=settings.request_timeout,
     )
-    port = await server.start(settings.host, settings.grpc_port)
-    _log.info("listening", extra={"server": "grpc", "host": settings.host or "::", "port": port})
+    await server.start(settings.host, settings.grpc_port)
     return server
 
 

@@ -53,17 +53,18 @@ class RpcServer:
             ("grpc.max_connection_age_grace_ms", int(1000 * (request + 1))),
         ]
         self._server = aio.server(options=options)
+        #: The host and the port, once it listens.
+        self.address = "", 0
         self._server.add_generic_rpc_handlers((_Calls(app),))
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen, without a host at all addresses; return the port. Raises OSError."""
+    async def start(self, host: str, port: int) -> None:
+        """Listen, without a host at all addresses. Raises OSError."""
         address = f"{host}:{port}" if host and ":" not in host else f"[{host or '::'}]:{port}"
         try:
-            bound: int = self._server.add_insecure_port(address)
+            self.address = host or "::", self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"gRPC: {error}") from None
         await self._server.start()
-        return bound
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, and return when those under way have ended, at the latest after `grace` seconds."""
