@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 import uvloop
@@ -28,9 +28,6 @@ from service.net.connections import Patience
 from service.net.drain import Drain, DrainingServer
 from service.net.server import listen
 from service.settings import Settings, SettingsError, read
-
-if TYPE_CHECKING:
-    from service.net.rpc import RpcServer
 
 _PREFIX: Final = "TFPOD_"
 _CHECK: Final = "check"
@@ -75,28 +72,34 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     def loaded(error: BaseException | None) -> None:
         if error is None:
             _collect_less()
-        else:
-            _log.error("a model cannot be served", extra={"reason": str(error)})
-            failures.append(error)
-            api.stop()
+            return
+        _log.error("a model cannot be served", extra={"reason": str(error)})
+        failures.append(error)
+        for server in public:
+            server.stop()
 
     def end() -> None:
         pod.draining = True
-        api.drain()
+        for server in public:
+            server.drain()
 
-    connections = min(settings.max_connections, _descriptors() - _SPARE)
-    patience = Patience(settings.header_timeout, settings.keep_alive, connections)
     pod = Pod(settings, version(), loaded, tracer=tracer)
-    public, private = (listen(settings.host, port) for port in (settings.port, settings.admin_port))
-    rpc = await _rpc(settings, pod)
+    patience = Patience(settings.header_timeout, settings.keep_alive, _connections(settings))
     drain = Drain(settings.drain_delay, settings.drain_timeout)
-    api = DrainingServer(pod.api, public, patience, drain, *([rpc.stop] if rpc else []))
-    admin = DrainingServer(pod.admin, private, replace(patience, connections=_SPARE // 2), Drain(0.0, 1.0))
+    api = DrainingServer(pod.api, listen(settings.host, settings.port), patience, drain)
+    patient = replace(patience, connections=_SPARE // 2)
+    admin = DrainingServer(pod.admin, listen(settings.host, settings.admin_port), patient, Drain(0.0, 1.0))
+    servers, public = {"api": api, "admin": admin}, [api]
+    if pod.rpcs:
+        from service.net.http2 import Http2  # noqa: PLC0415 - an option, of which nothing is in memory otherwise
+
+        rpcs = DrainingServer(pod.rpcs, listen(settings.host, settings.grpc_port), patience, drain, Http2)
+        servers["grpc"], public = rpcs, [api, rpcs]
+        api.before = asyncio.create_task(rpcs.run_until_stopped())
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signal_number, end)
-    addresses = {"api": public.getsockname(), "admin": private.getsockname()} | ({"grpc": rpc.address} if rpc else {})
-    for name, address in addresses.items():
-        _log.info("listening", extra={"server": name, "host": address[0], "port": address[1]})
+    for name, server in servers.items():
+        _log.info("listening", extra={"server": name, "host": server.address[0], "port": server.address[1]})
     watching = asyncio.create_task(admin.run_until_stopped())
     await api.run_until_stopped()
     admin.stop()
@@ -104,21 +107,9 @@ async def _serve(settings: Settings, tracer: Tracer | None) -> int:
     return 1 if failures else 0
 
 
-async def _rpc(settings: Settings, pod: Pod) -> "RpcServer | None":
-    """Serve gRPC, if that is wanted."""
-    if not pod.rpcs:
-        return None
-    from service.net.rpc import RpcServer  # noqa: PLC0415 - an option, of which nothing is in memory otherwise
-
-    server = RpcServer(
-        pod.rpcs,
-        longest=settings.max_binary_bytes,
-        calls=2 * settings.max_inflight,  # more than are let in: who is refused is told so
-        handshake=settings.header_timeout,
-        request=settings.request_timeout,
-    )
-    await server.start(settings.host, settings.grpc_port)
-    return server
+def _connections(settings: Settings) -> int:
+    """Return how many clients each server may have: as many as may be, and as there are descriptors for."""
+    return min(settings.max_connections, (_descriptors() - _SPARE) // (2 if settings.grpc else 1))
 
 
 def _collect_less() -> None:

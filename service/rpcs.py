@@ -1,6 +1,6 @@
 """The table of the gRPC calls, and the walk of one that asks for inference: the same doors, models and batches as HTTP.
 
-Each call is an HTTP request to `/package.Service/Method`, as which it stands in the table; net/rpc.py makes it one.
+Each call is an HTTP request to `/package.Service/Method`, as which it stands in the table; net/grpc.py makes it one.
 """
 
 import time

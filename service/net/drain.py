@@ -38,14 +38,21 @@ class DrainingServer(Server):
         listener: socket.socket,
         patience: Patience,
         drain: Drain,
-        *beside: Callable[[float], Awaitable[None]],
+        protocol: Callable[..., asyncio.Protocol] = Connection,
     ) -> None:
-        """`beside` stop other servers of the same models within so many seconds, while this one ends."""
-        super().__init__(app, http=Connection)
-        self._beside = beside
+        """`protocol` makes what speaks to a client, as uvicorn has it; see connection.py and http2.py."""
+        super().__init__(app, http=protocol)
+        #: What has to end before the application may: another server of it.
+        self.before: Awaitable[None] | None = None
         self.server_state: Connections = Connections(patience)
         self._listener, self._drain = listener, drain
         self._queue = listener.dup()  # now: in the end there may be no descriptor left
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and the port that it listens at."""
+        host, port = self._listener.getsockname()[:2]
+        return host, port
 
     @property
     def draining(self) -> bool:
@@ -69,13 +76,13 @@ class DrainingServer(Server):
         """Take in what waits at the listener, close it, and finish; uvicorn calls this when `should_exit` is seen."""
         await self._close_listener()
         self.server_state.close()
-        others = [asyncio.ensure_future(stop(self._drain.timeout)) for stop in self._beside]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.server_state.gone.wait(), self._drain.timeout)
-        await asyncio.gather(*others)
         if cut := self.server_state.abort():
             _log.warning("connections were cut at the end of the drain timeout", extra={"connections": cut})
         await asyncio.sleep(0)  # the door takes it for callers who left
+        if self.before:
+            await self.before
         await self.lifespan.shutdown()
 
     async def _close_listener(self) -> None:
@@ -91,5 +98,6 @@ class DrainingServer(Server):
             with contextlib.suppress(OSError):
                 await asyncio.get_running_loop().connect_accepted_socket(self._connection, connection)
 
-    def _connection(self) -> Connection:
-        return Connection(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _connection(self) -> asyncio.Protocol:
+        protocol: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return protocol(config=self.config, server_state=self.server_state)
