@@ -42,12 +42,13 @@ def _convert(version: Path) -> None:
 
 
 @contextlib.contextmanager
-def serving_kinds(folder: Path, runtime: str) -> Iterator[str]:
-    """Serve that model as `kinds`; yield the address."""
+def serving_kinds(folder: Path, runtime: str) -> Iterator[tuple[str, str]]:
+    """Serve that model as `kinds`; yield the addresses of the API and of gRPC."""
     _save(folder)
     if runtime == "litert":
         _convert(folder / "1")
-    with program(TFPOD_MODELS=f"kinds={folder}") as pod:
+    with program(TFPOD_MODELS=f"kinds={folder}", TFPOD_GRPC="true", TFPOD_GRPC_PORT="0") as pod:
         api, admin = pod.urls()
+        rpc = pod.line("listening")["port"]
         until_ready(admin)
-        yield api.removeprefix("http://")
+        yield api.removeprefix("http://"), f"127.0.0.1:{rpc}"

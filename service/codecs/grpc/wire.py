@@ -182,7 +182,7 @@ def _varints(numbers: npt.NDArray[np.generic]) -> bytes:
     needed = np.maximum.accumulate(shifted[:, ::-1] > 0, axis=1)[:, ::-1]
     needed[:, 0] = True
     follows = np.concatenate([needed[:, 1:], np.zeros((len(needed), 1), bool)], axis=1)
-    return bytes(((shifted & 0x7F) | np.where(follows, 0x80, 0)).astype(np.uint8)[needed])
+    return bytes(((shifted & 0x7F) | (follows.astype(np.uint64) << np.uint64(7))).astype(np.uint8)[needed])
 
 
 def _parts(fields: Mapping[int, Any]) -> tuple[list[bytes | memoryview], int]:
