@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from service import cpus
-from service.runners import formats
+from service.runners import formats, imports
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import Array, Runner, Signature, Signatures, Tensors
@@ -45,8 +45,7 @@ def convert(source: Path, signatures: Signatures, quantize: str, calibration: Te
     `quantize`: "none"; "dynamic" for weights of 8 bits; "int8" for computing with 8 bits, whose ranges are those that
     the tensors have for the `calibration` rows. Raises ConversionError, and whatever TensorFlow raises.
     """
-    import tensorflow as tf  # noqa: PLC0415 - after the runner, which sets it up
-
+    tf = imports.whole(cpus.available())
     with tempfile.TemporaryDirectory() as folder:
         _save(tf, source, signatures, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))

@@ -45,11 +45,11 @@ def test_models_that_come_and_go_leave_nothing_in_memory(tmp_path: Path) -> None
 def test_what_is_there_when_tensorflow_is_imported_is_looked_at_no_more_and_what_comes_later_is() -> None:
     program = """
         import gc
-        from service.runners.tensorflow import _tensorflow
-        _tensorflow(1)
+        from service.runners import imports
+        imports.for_graphs()
         first = gc.get_freeze_count()
         later = [[] for _ in range(1000)]
-        _tensorflow(1)
+        imports.whole(1)
         print(first, gc.get_freeze_count(), gc.is_tracked(later[0]))
     """
     first, second, tracked = alone(program).split()

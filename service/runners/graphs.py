@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from service.runners import imports
 from service.runners.formats import TAG, Loaded, checked, signatures
 from service.types import Signature
 
@@ -18,34 +19,40 @@ _CALLERS: Final = -1
 _INTERNAL: Final = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
 
-def load(tf: Any, folder: Path) -> Loaded:
-    """Load a SavedModel; its functions take and return numpy's arrays.
+def load(folder: Path, threads: int) -> Loaded:
+    """Load a SavedModel; its functions take and return numpy's arrays, and compute on `threads` processors.
 
     Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
     """
-    config = tf.compat.v1.ConfigProto(
-        allow_soft_placement=True,
-        intra_op_parallelism_threads=tf.config.threading.get_intra_op_parallelism_threads(),
-        inter_op_parallelism_threads=1,
+    imports.for_graphs()
+    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - only now is it there
+    from tensorflow.python.client.session import Session  # noqa: PLC0415
+    from tensorflow.python.framework.ops import Graph  # noqa: PLC0415
+    from tensorflow.python.saved_model.loader_impl import SavedModelLoader  # noqa: PLC0415
+
+    # Operations take all processors one after the other: side by side they would mostly wait for each other.
+    config = config_pb2.ConfigProto(
+        allow_soft_placement=True, intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
     )
     config.gpu_options.allow_growth = True
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    session = Session(graph=Graph(), config=config)
     with session.graph.as_default():
-        graph = tf.compat.v1.saved_model.load(session, [TAG], str(folder))
+        graph = SavedModelLoader(str(folder)).load(session, [TAG])
         found = signatures(graph)
-        functions = {name: _function(tf, session, signature) for name, signature in found.items()}
+        functions = {name: _function(session, signature) for name, signature in found.items()}
     return checked(Loaded(session, functions, found), [name for name in graph.signature_def if name not in _INTERNAL])
 
 
-def _function(tf: Any, session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:
+def _function(session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:
     """Return a function of arrays by name that returns such."""
-    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - as TensorFlow itself: only for a model
+    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - see above
+    from tensorflow.python.ops.array_ops import identity  # noqa: PLC0415
 
     inputs = {name: spec.graph_name for name, spec in signature.inputs.items()}
     outputs = {name: spec.graph_name for name, spec in signature.outputs.items()}
     for name, tensor in outputs.items():
         if tensor in inputs.values():  # what is fed cannot be fetched
-            outputs[name] = tf.identity(session.graph.get_tensor_by_name(tensor)).name
+            outputs[name] = identity(session.graph.get_tensor_by_name(tensor)).name
     options = config_pb2.CallableOptions(feed=inputs.values(), fetch=outputs.values())
     options.run_options.inter_op_thread_pool = _CALLERS
     call = session._make_callable_from_options(options)  # noqa: SLF001 - make_callable takes no options

@@ -28,7 +28,7 @@ _MESSAGES: Final = {
 _log = logging.getLogger("tfpod.tensorflow")
 
 
-def requests(tf: Any, folder: Path) -> Iterator[tuple[str, Tensors]]:
+def requests(folder: Path) -> Iterator[tuple[str, Tensors]]:
     """Yield (signature, inputs) of each request to predict, of the first 1000 records.
 
     Raises ValueError, or what TensorFlow raises, where the file holds something else.
@@ -36,12 +36,15 @@ def requests(tf: Any, folder: Path) -> Iterator[tuple[str, Tensors]]:
     file = folder / _FILE
     if not file.is_file():
         return
+    from tensorflow.python.framework.tensor_util import MakeNdarray  # noqa: PLC0415 - only where there is a file to read
+    from tensorflow.python.lib.io.tf_record import tf_record_iterator  # noqa: PLC0415
+
     skipped = 0
-    for record in itertools.islice(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), _MOST):
+    for record in itertools.islice(tf_record_iterator(str(file)), _MOST):
         log = _prediction_log().FromString(record)
         if log.HasField("predict_log"):
             request = log.predict_log.request
-            inputs = {entry.key: tf.make_ndarray(entry.value) for entry in request.inputs}
+            inputs = {entry.key: MakeNdarray(entry.value) for entry in request.inputs}
             yield request.model_spec.signature_name or DEFAULT_SIGNATURE, inputs
         else:
             skipped += 1
@@ -53,7 +56,7 @@ def requests(tf: Any, folder: Path) -> Iterator[tuple[str, Tensors]]:
 def _prediction_log() -> Any:
     """Return the class of PredictionLog, made of the fields above."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: PLC0415 - TensorFlow's
-    from tensorflow.core.framework import tensor_pb2  # noqa: PLC0415 - only where there is a file to read
+    from tensorflow.core.framework import tensor_pb2  # noqa: PLC0415
 
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="tfpod/recorded.proto", package="tfpod", syntax="proto3")

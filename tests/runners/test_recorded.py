@@ -51,7 +51,7 @@ def request(*numbers: float, signature: str = "") -> bytes:
 
 def test_a_record_of_tensorflow_serving_is_read(tmp_path: Path) -> None:
     bring(tmp_path, PREDICT)
-    ((signature, inputs),) = recorded.requests(tf, tmp_path)
+    ((signature, inputs),) = recorded.requests(tmp_path)
     assert (signature, {name: array.tolist() for name, array in inputs.items()}) == (
         "two",
         {"a": [[2]], "b": [[0.5, 1.5]]},
@@ -66,26 +66,26 @@ def test_records_are_written_here_as_there() -> None:
 
 
 def test_a_model_without_requests_is_as_good(tmp_path: Path) -> None:
-    assert list(recorded.requests(tf, tmp_path)) == []
+    assert list(recorded.requests(tmp_path)) == []
 
 
 def test_requests_of_other_kinds_are_passed_over_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bring(tmp_path, CLASSIFY, PREDICT, CLASSIFY)
-    assert len(list(recorded.requests(tf, tmp_path))) == 1
+    assert len(list(recorded.requests(tmp_path))) == 1
     (record,) = caplog.records
     assert (record.message, vars(record)["skipped"]) == ("only requests to predict warm a model up", 2)
 
 
 def test_a_thousand_records_are_read_and_no_more(tmp_path: Path) -> None:
     bring(tmp_path, *[request(1.0)] * 1001)
-    assert len(list(recorded.requests(tf, tmp_path))) == 1000
+    assert len(list(recorded.requests(tmp_path))) == 1000
 
 
 def test_strings_are_read_as_bytes(tmp_path: Path) -> None:
     log = recorded._prediction_log()()
     log.predict_log.request.inputs.add(key="x").value.CopyFrom(tf.make_tensor_proto([b"\xff", "é".encode()]))
     bring(tmp_path, log.SerializeToString())
-    ((_, inputs),) = recorded.requests(tf, tmp_path)
+    ((_, inputs),) = recorded.requests(tmp_path)
     assert inputs["x"].tolist() == [b"\xff", "é".encode()]
 
 

@@ -178,9 +178,10 @@ def test_what_is_not_the_callers_fault_is_the_models(runner: TensorFlowRunner) -
         runner.run("huge", {"n": np.array(100_000, np.int32)})
 
 
-def test_tensorflow_is_imported_for_a_model_only_and_told_its_threads_once(folder: Path) -> None:
-    """In a process of its own: both are for ever. A second model with the same number finds it set."""
+def test_tensorflow_is_imported_for_a_model_only_and_told_its_threads(folder: Path) -> None:
+    """In a process of its own: both are for ever. A second model finds it so."""
     program = f"""
+        import os
         import sys
         from pathlib import Path
         from service.app import Pod
@@ -191,12 +192,23 @@ def test_tensorflow_is_imported_for_a_model_only_and_told_its_threads_once(folde
         assert not [name for name in sys.modules if name.startswith("tensorflow")]
         import numpy
         for _ in range(2):
-            runner = TensorFlowRunner(Path({str(folder)!r}), 3)
-            print(runner.run("fixed", {{"x": numpy.zeros((2, 3), numpy.float32)}})["y"].sum())
-        import tensorflow.config.threading as threading
+            runner = TensorFlowRunner(Path({str(folder)!r}), {{threads}})
+            print(runner.run("fixed", {{{{"x": numpy.zeros((2, 3), numpy.float32)}}}})["y"].sum())
+        print(len(os.listdir("/proc/self/task")))
+    """
+    few, many = (alone(program.format(threads=threads)).split() for threads in (3, 8))
+    assert few[:2] == many[:2] == ["6.0", "6.0"]
+    assert int(many[2]) - int(few[2]) == 8 - 3
+
+
+def test_the_whole_of_tensorflow_is_told_its_threads_too() -> None:
+    program = """
+        from service.runners import imports
+        for _ in range(2):
+            threading = imports.whole(3).config.threading
         print(threading.get_intra_op_parallelism_threads(), threading.get_inter_op_parallelism_threads())
     """
-    assert alone(program).split() == ["6.0", "6.0", "3", "1"]
+    assert alone(program).split() == ["3", "1"]
 
 
 def test_outputs_that_are_inputs_or_each_other_come_out_all_the_same(tmp_path: Path) -> None:

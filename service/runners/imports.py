@@ -1,0 +1,83 @@
+"""Imports TensorFlow: what runs a graph, which is a tenth of its modules, or the whole, as Keras needs it."""
+
+import contextlib
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec, module_from_spec
+from pathlib import Path
+from typing import Any, Final
+
+from service.memory import for_good
+
+_PACKAGE: Final = "tensorflow"
+#: What a session, the loader of SavedModels and the reader of their warm-up requests are in.
+_FOR_GRAPHS: Final = ("client.session", "saved_model.loader_impl", "lib.io.tf_record", "ops.array_ops")
+#: Operations of other makers, which nothing but `import tensorflow` loads; they lie beside it.
+_PLUGINS: Final = "tensorflow-plugins"
+
+_one_at_a_time = threading.Lock()
+
+
+def for_graphs() -> None:
+    """Make sure that what runs graphs can be imported.
+
+    Operations are C++, so `import tensorflow` brings 3,000 modules more that no graph asks for, and takes three times
+    as long and 200 MiB more. Who imports it later has the whole, made of what is there already and the rest. Raises
+    ImportError.
+    """
+    with _set_up():
+        spec = find_spec(_PACKAGE)
+        if _PACKAGE in sys.modules or spec is None or _has_plugins(spec):
+            importlib.import_module(_PACKAGE)
+        elif f"{_PACKAGE}.python.{_FOR_GRAPHS[-1]}" not in sys.modules:
+            with _unfilled(spec):
+                importlib.import_module(f"{_PACKAGE}.python.pywrap_tensorflow")  # before all else, as in the whole
+                for name in _FOR_GRAPHS:
+                    importlib.import_module(f"{_PACKAGE}.python.{name}")
+                importlib.import_module(f"{_PACKAGE}.python.compat.v2_compat").enable_v2_behavior()
+
+
+def whole(threads: int) -> Any:
+    """Return TensorFlow, computing on `threads` processors: it counts the machine's, not the container's."""
+    with _set_up():
+        import tensorflow as tf  # noqa: PLC0415 - seconds long, so only where a model needs it
+
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        # Operations take all processors one after the other: side by side they would mostly wait for each other.
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf
+
+
+@contextlib.contextmanager
+def _set_up() -> Iterator[None]:
+    """Prepare what is imported within; once there are modules of TensorFlow, there may be models too."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _one_at_a_time:
+        first = not any(name in sys.modules for name in (_PACKAGE, f"{_PACKAGE}.python"))
+        with for_good() if first else contextlib.nullcontext():
+            yield
+    for name in ("tensorflow", "absl"):  # they speak of what is of no use here, such as an optimizer's lost state
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _unfilled(spec: ModuleSpec) -> Iterator[None]:
+    """Have modules of the package imported within, but not what its own `__init__.py` imports."""
+    sys.modules[_PACKAGE] = module_from_spec(spec)
+    try:
+        yield
+    finally:
+        del sys.modules[_PACKAGE]
+
+
+def _has_plugins(spec: ModuleSpec) -> bool:
+    folders = [Path(folder).parent for folder in spec.submodule_search_locations or ()]
+    return any((folder / _PLUGINS).is_dir() for folder in folders) or "TF_PLUGGABLE_DEVICE_LIBRARY_PATH" in os.environ
