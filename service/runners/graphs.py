@@ -15,6 +15,7 @@ from service.types import Signature
 #: Stands for the caller's thread (RunOptions.inter_op_thread_pool in TensorFlow's config.proto). Operations still take
 #: all processors, one after the other.
 _CALLERS: Final = -1
+_UNKNOWN: Final = "Op type not registered"
 #: What stands among the signatures, and is none.
 _INTERNAL: Final = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
 
@@ -25,7 +26,19 @@ def load(folder: Path, threads: int) -> Loaded:
     Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
     """
     imports.for_graphs()
-    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - only now is it there
+    from tensorflow.python.framework.errors import NotFoundError  # noqa: PLC0415 - only now is it there
+
+    try:
+        return _load(folder, threads)
+    except NotFoundError as error:
+        if _UNKNOWN not in error.message:
+            raise
+    imports.whole(threads)  # which has a few more, and others' that lie there for it
+    return _load(folder, threads)
+
+
+def _load(folder: Path, threads: int) -> Loaded:
+    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - see above
     from tensorflow.python.client.session import Session  # noqa: PLC0415
     from tensorflow.python.framework.ops import Graph  # noqa: PLC0415
     from tensorflow.python.saved_model.loader_impl import SavedModelLoader  # noqa: PLC0415

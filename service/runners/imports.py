@@ -15,9 +15,15 @@ from typing import Any, Final
 from service.memory import for_good
 
 _PACKAGE: Final = "tensorflow"
-#: What a session, the loader of SavedModels and the reader of their warm-up requests are in.
-_FOR_GRAPHS: Final = ("client.session", "saved_model.loader_impl", "lib.io.tf_record", "ops.array_ops")
-#: Operations of other makers, which nothing but `import tensorflow` loads; they lie beside it.
+#: What `__init__.py` begins with; sessions, SavedModels and the requests for their warm-up; what `__init__.py` ends with.
+_FOR_GRAPHS: Final = (
+    "tensorflow.python.pywrap_tensorflow",
+    "tensorflow.python.client.session",
+    "tensorflow.python.saved_model.loader_impl",
+    "tensorflow.python.lib.io.tf_record",
+    "tensorflow.python.compat.v2_compat",
+)
+#: Other makers' devices, which nothing but `import tensorflow` loads; they lie beside it.
 _PLUGINS: Final = "tensorflow-plugins"
 
 _one_at_a_time = threading.Lock()
@@ -32,14 +38,12 @@ def for_graphs() -> None:
     """
     with _set_up():
         spec = find_spec(_PACKAGE)
-        if _PACKAGE in sys.modules or spec is None or _has_plugins(spec):
+        if spec is None or Path(str(spec.origin)).parents[1].joinpath(_PLUGINS).is_dir():
             importlib.import_module(_PACKAGE)
-        elif f"{_PACKAGE}.python.{_FOR_GRAPHS[-1]}" not in sys.modules:
+        elif not {_PACKAGE, _FOR_GRAPHS[-1]} & sys.modules.keys():
             with _unfilled(spec):
-                importlib.import_module(f"{_PACKAGE}.python.pywrap_tensorflow")  # before all else, as in the whole
-                for name in _FOR_GRAPHS:
-                    importlib.import_module(f"{_PACKAGE}.python.{name}")
-                importlib.import_module(f"{_PACKAGE}.python.compat.v2_compat").enable_v2_behavior()
+                *_, compat = map(importlib.import_module, _FOR_GRAPHS)
+                compat.enable_v2_behavior()
 
 
 def whole(threads: int) -> Any:
@@ -60,8 +64,9 @@ def whole(threads: int) -> Any:
 def _set_up() -> Iterator[None]:
     """Prepare what is imported within; once there are modules of TensorFlow, there may be models too."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF2_BEHAVIOR", "1")  # as `__init__.py` does, for what looks while it is imported
     with _one_at_a_time:
-        first = not any(name in sys.modules for name in (_PACKAGE, f"{_PACKAGE}.python"))
+        first = not {_PACKAGE, _FOR_GRAPHS[0]} & sys.modules.keys()
         with for_good() if first else contextlib.nullcontext():
             yield
     for name in ("tensorflow", "absl"):  # they speak of what is of no use here, such as an optimizer's lost state
@@ -76,8 +81,3 @@ def _unfilled(spec: ModuleSpec) -> Iterator[None]:
         yield
     finally:
         del sys.modules[_PACKAGE]
-
-
-def _has_plugins(spec: ModuleSpec) -> bool:
-    folders = [Path(folder).parent for folder in spec.submodule_search_locations or ()]
-    return any((folder / _PLUGINS).is_dir() for folder in folders) or "TF_PLUGGABLE_DEVICE_LIBRARY_PATH" in os.environ
