@@ -15,7 +15,7 @@ from typing import Any, Final
 from service.memory import for_good
 
 _PACKAGE: Final = "tensorflow"
-#: What `__init__.py` begins with; sessions, SavedModels and the requests for their warm-up; what `__init__.py` ends with.
+#: What `__init__.py` begins with, sessions, SavedModels, the requests for their warm-up, what `__init__.py` ends with.
 _FOR_GRAPHS: Final = (
     "tensorflow.python.pywrap_tensorflow",
     "tensorflow.python.client.session",
