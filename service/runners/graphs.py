@@ -1,12 +1,19 @@
 """Loads a SavedModel as TensorFlow Serving does: as a graph in a session.
 
 Called in the caller's own thread it takes a small model a third of the time that its functions in Python take, which
-hand every call over to a thread of TensorFlow's.
+hand every call over to a thread of TensorFlow's. What is imported here is there after `imports.for_graphs`.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
+from tensorflow.python.client.session import Session
+from tensorflow.python.framework.errors import NotFoundError
+from tensorflow.python.framework.ops import Graph
+from tensorflow.python.ops.array_ops import identity
+from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
 from service.runners import imports
 from service.runners.formats import TAG, Loaded, checked, signatures
@@ -25,9 +32,6 @@ def load(folder: Path, threads: int) -> Loaded:
 
     Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
     """
-    imports.for_graphs()
-    from tensorflow.python.framework.errors import NotFoundError  # noqa: PLC0415 - only now is it there
-
     try:
         return _load(folder, threads)
     except NotFoundError as error:
@@ -38,13 +42,8 @@ def load(folder: Path, threads: int) -> Loaded:
 
 
 def _load(folder: Path, threads: int) -> Loaded:
-    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - see above
-    from tensorflow.python.client.session import Session  # noqa: PLC0415
-    from tensorflow.python.framework.ops import Graph  # noqa: PLC0415
-    from tensorflow.python.saved_model.loader_impl import SavedModelLoader  # noqa: PLC0415
-
     # Operations take all processors one after the other: side by side they would mostly wait for each other.
-    config = config_pb2.ConfigProto(
+    config = ConfigProto(
         allow_soft_placement=True, intra_op_parallelism_threads=threads, inter_op_parallelism_threads=1
     )
     config.gpu_options.allow_growth = True
@@ -58,15 +57,12 @@ def _load(folder: Path, threads: int) -> Loaded:
 
 def _function(session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:
     """Return a function of arrays by name that returns such."""
-    from tensorflow.core.protobuf import config_pb2  # noqa: PLC0415 - see above
-    from tensorflow.python.ops.array_ops import identity  # noqa: PLC0415
-
     inputs = {name: spec.graph_name for name, spec in signature.inputs.items()}
     outputs = {name: spec.graph_name for name, spec in signature.outputs.items()}
     for name, tensor in outputs.items():
         if tensor in inputs.values():  # what is fed cannot be fetched
             outputs[name] = identity(session.graph.get_tensor_by_name(tensor)).name
-    options = config_pb2.CallableOptions(feed=inputs.values(), fetch=outputs.values())
+    options = CallableOptions(feed=inputs.values(), fetch=outputs.values())
     options.run_options.inter_op_thread_pool = _CALLERS
     call = session._make_callable_from_options(options)  # noqa: SLF001 - make_callable takes no options
     return lambda **given: dict(zip(outputs, call(*[given[name] for name in inputs]), strict=True))

@@ -37,7 +37,7 @@ def requests(folder: Path) -> Iterator[tuple[str, Tensors]]:
     if not file.is_file():
         return
     from tensorflow.python.framework.tensor_util import MakeNdarray  # noqa: PLC0415 - only where there is a file to read
-    from tensorflow.python.lib.io.tf_record import tf_record_iterator  # noqa: PLC0415
+    from tensorflow.python.lib.io.tf_record import tf_record_iterator  # noqa: PLC0415 - see above
 
     skipped = 0
     for record in itertools.islice(tf_record_iterator(str(file)), _MOST):
@@ -56,7 +56,7 @@ def requests(folder: Path) -> Iterator[tuple[str, Tensors]]:
 def _prediction_log() -> Any:
     """Return the class of PredictionLog, made of the fields above."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: PLC0415 - TensorFlow's
-    from tensorflow.core.framework import tensor_pb2  # noqa: PLC0415
+    from tensorflow.core.framework import tensor_pb2  # noqa: PLC0415 - see above
 
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="tfpod/recorded.proto", package="tfpod", syntax="proto3")

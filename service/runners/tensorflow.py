@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.errors import InvalidRequest, ModelFailed
-from service.runners import formats, graphs, imports, recorded
+from service.runners import formats, imports, recorded
 from service.types import Tensors
 
 _LONGEST: Final = 512
@@ -27,9 +27,8 @@ class TensorFlowRunner:
         TensorFlow computes on `threads` processors. Raises ValueError if there is no signature that can be served or
         the model fails its own requests, and whatever TensorFlow raises.
         """
-        loaded = graphs.load(path, threads) if path.is_dir() else formats.load(imports.whole(threads), path)
-        self._root, self._functions, self.signatures = loaded
-        from tensorflow.python.framework import errors  # noqa: PLC0415 - only now is it there
+        self._root, self._functions, self.signatures = _load(path, threads)
+        from tensorflow.python.framework import errors  # noqa: PLC0415 - seconds long, so only where a model needs it
 
         self._errors = errors
         for number, (signature, inputs) in enumerate(recorded.requests(path if path.is_dir() else path.parent)):
@@ -51,6 +50,15 @@ class TensorFlowRunner:
             raise ModelFailed(f"the model failed: {type(error).__name__}: {_reason(error)}") from error
         # A scalar is no array to TensorFlow.
         return {name: np.asarray(answer[name], spec.element.numpy) for name, spec in outputs.items()}
+
+
+def _load(path: Path, threads: int) -> formats.Loaded:
+    if path.is_file():
+        return formats.load(imports.whole(threads), path)
+    imports.for_graphs()
+    from service.runners import graphs  # noqa: PLC0415 - it is made of them
+
+    return graphs.load(path, threads)
 
 
 def _reason(error: Any) -> str:
