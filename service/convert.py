@@ -45,7 +45,8 @@ def convert(source: Path, signatures: Signatures, quantize: str, calibration: Te
     `quantize`: "none"; "dynamic" for weights of 8 bits; "int8" for computing with 8 bits, whose ranges are those that
     the tensors have for the `calibration` rows. Raises ConversionError, and whatever TensorFlow raises.
     """
-    tf = imports.whole(cpus.available())
+    import tensorflow as tf  # noqa: PLC0415 - seconds long, and to be set up before
+
     with tempfile.TemporaryDirectory() as folder:
         _save(tf, source, signatures, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
 def _convert_and_compare(options: argparse.Namespace) -> None:
     tolerance = _TOLERANCE[options.quantize] if options.tolerance is None else options.tolerance
     data, calibration = _read(options.data), _read(options.calibrate)
+    imports.whole(cpus.available())  # which the converter is in
     before = TensorFlowRunner(options.source, cpus.available())
     content = convert(options.source, before.signatures, options.quantize, calibration)
     with tempfile.TemporaryDirectory(dir=options.target.parent) as folder:
