@@ -154,7 +154,7 @@ async def test_a_full_pod_says_so_and_when_to_come_again(tmp_path: Path) -> None
             await pod.call(PREDICT, predict(ROW))
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "in flight" in str(error.value.details())
-        told = {pair.key: pair.value for pair in error.value.trailing_metadata() or ()}
+        told = {pair.key: str(pair.value) for pair in error.value.trailing_metadata() or ()}
         assert (told["retry-after"], told["grpc-retry-pushback-ms"]) == ("1", "1000")
         assert await pod.pod.metric("tfpod_inflight_requests") == 1
         pod.pod.model.go.set()
