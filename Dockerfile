@@ -75,7 +75,7 @@ COPY --from=litert-builder /venv /venv
 COPY --from=litert-models /app/models /app/models
 COPY --from=code /app /app
 USER 10001:10001
-EXPOSE 8000 9000
+EXPOSE 8000 8500 9000
 ENTRYPOINT ["python", "-m", "service"]
 
 FROM runtime AS pod
@@ -87,5 +87,5 @@ COPY --from=pod-builder /venv /venv
 COPY models /app/models
 COPY --from=code /app /app
 USER 10001:10001
-EXPOSE 8000 9000
+EXPOSE 8000 8500 9000
 ENTRYPOINT ["python", "-m", "service"]

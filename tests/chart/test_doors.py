@@ -6,6 +6,8 @@ from base64 import b64decode
 
 import pytest
 
+from service import rpcs
+from service.settings import Settings, read
 from tests.chart import helm
 from tests.chart.apiserver import plan
 
@@ -42,6 +44,18 @@ def test_the_service_leads_to_the_api_and_never_to_the_admin_port() -> None:
     assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
 
 
+def test_the_service_leads_to_grpc_where_that_is_wanted() -> None:
+    manifests = helm.render("grpc.enabled=true")
+    pod = helm.pods(manifests)["Deployment/demo-tfpod"]
+    settings = read(Settings, helm.environment(pod), "TFPOD_")
+    assert settings.grpc
+    (port,) = (port for port in pod["spec"]["containers"][0]["ports"] if port["name"] == "grpc")
+    assert port["containerPort"] == settings.grpc_port
+    assert helm.one(manifests, "Service")["spec"]["ports"][1:] == [
+        {"name": "grpc", "port": 8500, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}
+    ]
+
+
 def test_an_ingress_names_no_class_unless_told() -> None:
     spec = helm.one(helm.render("ingress.enabled=true", "auth.anonymous=true"), "Ingress")["spec"]
     assert "ingressClassName" not in spec
@@ -73,6 +87,17 @@ def test_a_route_joins_the_gateway_to_the_service() -> None:
     }
 
 
+def test_a_route_leads_every_call_of_grpc_to_its_port_and_the_rest_to_the_other() -> None:
+    given = ["grpc.enabled=true", "httpRoute.enabled=true", "httpRoute.parentRefs[0].name=gateway"]
+    route = helm.one(helm.render("auth.tokens={a}", *given), "HTTPRoute")
+    rest, calls = route["spec"]["rules"]
+    assert "matches" not in rest
+    assert calls["backendRefs"] == [{"name": "demo-tfpod", "port": 8500}]
+    assert {match["path"]["type"] for match in calls["matches"]} == {"PathPrefix"}
+    services = {path.rpartition("/")[0] for path in rpcs.PLACES}
+    assert {match["path"]["value"] for match in calls["matches"]} == services
+
+
 def test_the_notes_hold_a_request_that_digits_can_answer() -> None:
     _, notes = plan(cluster=[])
     (request,) = re.findall(r"-d '(.*?)'", notes, re.DOTALL)
@@ -87,6 +112,8 @@ def test_the_notes_hold_a_request_that_digits_can_answer() -> None:
         ([], "Everybody who reaches it may use it"),
         (["auth.tokens={a}"], "get secret demo-tfpod-tokens"),
         (["auth.existingSecret=mine"], "get secret mine"),
+        (["grpc.enabled=true"], "demo-tfpod.apps.svc:8500 by gRPC\n"),
+        (["grpc.enabled=true", "auth.tokens={a}"], "by gRPC, with the metadata `authorization: Bearer TOKEN`"),
         (["auth.tokens={a}", "ingress.enabled=true", "ingress.host=a.b", "ingress.tls.secretName=c"], "https://a.b"),
         (["model.name=cats"], "curl http://localhost:8000/v2/models/cats"),
         (["autoscaling.enabled=false"], "it keeps 1 pod(s)"),

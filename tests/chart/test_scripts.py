@@ -7,12 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.chart import helm
@@ -121,6 +123,24 @@ def test_the_test_pod_fails_with_a_reason(predict: Predict, status: int, answer:
     _, result = predict("digits", status, answer)
     assert result.returncode == 1
     assert complaint in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"), [(b"\x08\x01", ""), (b"\x08\x02", "gRPC: expected SERVING"), (None, "UNIMPLEMENTED")]
+)
+def test_the_test_pod_asks_by_grpc_too_where_that_is_served(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, complaint: str
+) -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    if answer is not None:
+        check = {"Check": grpc.unary_unary_rpc_method_handler(lambda *_: answer)}
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", check)])
+    monkeypatch.setenv("GRPC_PORT", str(server.add_insecure_port("127.0.0.1:0")))
+    server.start()
+    _, result = predict("cats", 200, {})
+    server.stop(None).wait()
+    assert complaint in result.stderr
+    assert result.returncode == bool(complaint)
 
 
 @contextmanager

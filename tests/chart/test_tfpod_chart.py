@@ -15,6 +15,7 @@ from tests.chart import helm
 
 EVERYTHING = [
     "auth.tokens={one,two}",
+    "grpc.enabled=true",
     "ingress.enabled=true",
     "httpRoute.enabled=true",
     "httpRoute.parentRefs[0].name=gateway",
@@ -89,16 +90,18 @@ def test_the_pods_environment_is_what_the_service_reads() -> None:
 
 def test_every_setting_has_a_value() -> None:
     """One of its own, or of the same name, type and limits among `settings`; or the chart itself sees to it."""
-    own = {"models", "tokens_file", "request_timeout", "drain_delay", "drain_timeout", "log_level", "max_sessions"}
+    own = {"models", "tokens_file", "grpc", "request_timeout", "drain_delay", "drain_timeout", "log_level"}
+    own |= {"max_sessions"}
     wanted = msgspec.json.schema(Settings)["$defs"]["Settings"]["properties"]
     schema = json.loads((helm.CHART / "values.schema.json").read_text())["properties"]["settings"]
     assert schema["additionalProperties"] is False
     assert schema["properties"] == {
         name: {key: value for key, value in kind.items() if key != "default"}
         for name, kind in wanted.items()
-        if name not in own | {"host", "port", "admin_port", "sessions_url"}
+        if name not in own | {"host", "port", "admin_port", "grpc_port", "sessions_url"}
     }
-    assert {f"TFPOD_{name.upper()}" for name in own} <= set(helm.environment(server("auth.tokens={a}")))
+    environment = helm.environment(server("auth.tokens={a}", "grpc.enabled=true"))
+    assert {f"TFPOD_{name.upper()}" for name in own} <= set(environment)
 
 
 def test_settings_arrive_as_they_were_given() -> None:

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Ask the Service for one prediction of the digits model, or for any other model whether it is ready."""
+"""Ask the Service for one prediction of the digits model, or for any other model whether it is ready.
+
+With a port for gRPC, ask there whether the server is.
+"""
 
 import json
 import os
@@ -19,7 +22,7 @@ def main() -> str | None:
         probabilities = json.loads(answer)["outputs"][0]["data"]
         if len(probabilities) != 10 or abs(sum(probabilities) - 1) > 0.01:
             return f"expected ten probabilities, got {probabilities}"
-    return None
+    return ask_grpc(f"{os.environ['HOST']}:{port}") if (port := os.environ.get("GRPC_PORT")) else None
 
 
 def ask(path: str, body: object = None) -> tuple[int, bytes]:
@@ -34,6 +37,20 @@ def ask(path: str, body: object = None) -> tuple[int, bytes]:
         connection.request("POST", path, json.dumps(body), headers)
     response = connection.getresponse()
     return response.status, response.read()
+
+
+def ask_grpc(address: str) -> str | None:
+    """Return what is wrong with gRPC: an empty HealthCheckRequest is answered with SERVING, 1 in the first field."""
+    import grpc  # noqa: PLC0415 - of an option
+
+    with grpc.insecure_channel(address) as channel:
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        try:
+            answer = check(b"", timeout=30, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return f"gRPC: {error}"
+    sys.stdout.write(f"gRPC {answer!r}\n")
+    return None if answer == b"\x08\x01" else f"gRPC: expected SERVING, got {answer!r}"
 
 
 def blank_image() -> object:

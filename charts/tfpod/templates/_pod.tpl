@@ -25,6 +25,10 @@ containers:
     env:
       - name: TFPOD_MODELS
         value: {{ include "tfpod.models" . | quote }}
+      {{- if .Values.grpc.enabled }}
+      - name: TFPOD_GRPC
+        value: "true"
+      {{- end }}
       - name: TFPOD_REQUEST_TIMEOUT
         value: {{ .Values.requestTimeout | quote }}
       - name: TFPOD_DRAIN_DELAY
@@ -58,6 +62,10 @@ containers:
         containerPort: 8000
       - name: metrics
         containerPort: 9000
+      {{- if .Values.grpc.enabled }}
+      - name: grpc
+        containerPort: 8500
+      {{- end }}
     {{- include "tfpod.probes" . | nindent 4 }}
     resources:
       {{- include "tfpod.resources" . | nindent 6 }}

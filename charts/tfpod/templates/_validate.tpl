@@ -59,7 +59,10 @@ values.schema.json. */}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $faults = append $faults "httpRoute.enabled needs httpRoute.parentRefs" -}}
 {{- end -}}
-{{- $ours := dict "models" "model.*" "tokens_file" "auth.*" "request_timeout" "requestTimeout" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout" "log_level" "logLevel" "sessions_url" "sessions.redis.*" "max_sessions" "sessions.perPod" -}}
+{{- if and $v.grpc.enabled (eq (int $v.service.port) 8500) -}}
+{{- $faults = append $faults "service.port=8500 is the port of grpc.enabled already" -}}
+{{- end -}}
+{{- $ours := dict "models" "model.*" "grpc" "grpc.enabled" "grpc_port" "grpc.enabled" "tokens_file" "auth.*" "request_timeout" "requestTimeout" "drain_delay" "drain.delay" "drain_timeout" "drain.timeout" "log_level" "logLevel" "sessions_url" "sessions.redis.*" "max_sessions" "sessions.perPod" -}}
 {{- range $v.extraEnv -}}
 {{- if hasPrefix "TFPOD_" .name -}}
 {{- $setting := trimPrefix "TFPOD_" .name | lower -}}
