@@ -125,22 +125,23 @@ def test_the_test_pod_fails_with_a_reason(predict: Predict, status: int, answer:
     assert complaint in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("answer", "complaint"), [(b"\x08\x01", ""), (b"\x08\x02", "gRPC: expected SERVING"), (None, "UNIMPLEMENTED")]
-)
-def test_the_test_pod_asks_by_grpc_too_where_that_is_served(
-    predict: Predict, monkeypatch: pytest.MonkeyPatch, answer: bytes | None, complaint: str
-) -> None:
+def test_the_test_pod_greets_the_port_of_grpc(predict: Predict, monkeypatch: pytest.MonkeyPatch) -> None:
     server = grpc.server(ThreadPoolExecutor(1))
-    if answer is not None:
-        check = {"Check": grpc.unary_unary_rpc_method_handler(lambda *_: answer)}
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", check)])
     monkeypatch.setenv("GRPC_PORT", str(server.add_insecure_port("127.0.0.1:0")))
     server.start()
     _, result = predict("cats", 200, {})
     server.stop(None).wait()
-    assert complaint in result.stderr
-    assert result.returncode == bool(complaint)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_test_pod_fails_where_the_port_of_grpc_speaks_something_else(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _answering(200, {}) as (port, _):
+        monkeypatch.setenv("GRPC_PORT", str(port))
+        _, result = predict("cats", 200, {})
+    assert result.returncode == 1
+    assert "gRPC: expected HTTP/2, got b'" in result.stderr
 
 
 @contextmanager

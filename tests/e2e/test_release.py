@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,7 +22,7 @@ DATA = f"@{SAMPLE}"
 
 @pytest.fixture(scope="module")
 def release(target: Target, images: Images) -> Iterator[Release]:
-    with Release(target, images, "first") as installed:
+    with Release(target, images, "first", {"grpc.enabled": True}) as installed:
         yield installed
 
 
@@ -111,6 +112,24 @@ def test_a_pod_deleted_under_load_loses_no_request(release: Release) -> None:
     assert report["failed"] == 0, report
 
 
+def test_callers_by_grpc_lose_no_call_when_every_pod_is_replaced(release: Release) -> None:
+    """They keep connections, at the Service's own address; their calls count for scaling as requests do."""
+    if not release.target.own:
+        pytest.skip("only in the test cluster's network a Service is reached from here")
+    address = release.kubectl("get", "service", release.full_name, "--output=jsonpath={.spec.clusterIP}")
+    before = set(release.pods())
+    with release.target.running(sys.executable, "-m", "tests.e2e.callers", f"{address}:8500") as callers:
+        assert callers.stdout is not None
+        assert callers.stdout.readline() == "calling\n"
+        release.kubectl("rollout", "restart", f"deployment/{release.full_name}")
+        release.kubectl("rollout", "status", f"deployment/{release.full_name}", "--timeout=180s")
+        eventually(lambda: not before & set(release.pods()), 60, "the old pods are still there")
+        eventually(lambda: is_asked(release), 30, "the calls of the new pods do not count")
+        report = finish(callers)
+    assert report["answered"] > 0
+    assert report["failures"] == []
+
+
 def test_other_namespaces_can_be_deleted_while_the_adapter_serves(target: Target, release: Release) -> None:
     target.kubectl("create", "namespace", "short-lived")
     target.kubectl("delete", "namespace", "short-lived", "--timeout=60s")
@@ -120,6 +139,12 @@ def test_uninstalling_leaves_nothing(target: Target, release: Release) -> None:
     target.helm("uninstall", release.name, "--namespace", release.namespace, "--wait")
     eventually(lambda: not release.remains(), 60, f"left behind: {release.remains()}")
     assert target.get("/apis/custom.metrics.k8s.io") is None
+
+
+def is_asked(release: Release) -> bool:
+    """Whether its pods count requests."""
+    metric = release.metric(REQUESTS)
+    return metric is not None and sum(metric.values.values()) > 0
 
 
 def two_pods_serve(release: Release) -> bool:

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Ask the Service for one prediction of the digits model, or for any other model whether it is ready.
 
-With a port for gRPC, ask there whether the server is.
+Where gRPC is served, see that its port speaks HTTP/2.
 """
 
 import json
 import os
+import socket
 import sys
 from http.client import HTTPConnection
 from pathlib import Path
@@ -22,7 +23,7 @@ def main() -> str | None:
         probabilities = json.loads(answer)["outputs"][0]["data"]
         if len(probabilities) != 10 or abs(sum(probabilities) - 1) > 0.01:
             return f"expected ten probabilities, got {probabilities}"
-    return ask_grpc(f"{os.environ['HOST']}:{port}") if (port := os.environ.get("GRPC_PORT")) else None
+    return greet((os.environ["HOST"], int(port))) if (port := os.environ.get("GRPC_PORT")) else None
 
 
 def ask(path: str, body: object = None) -> tuple[int, bytes]:
@@ -39,18 +40,12 @@ def ask(path: str, body: object = None) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
-def ask_grpc(address: str) -> str | None:
-    """Return what is wrong with gRPC: an empty HealthCheckRequest is answered with SERVING, 1 in the first field."""
-    import grpc  # noqa: PLC0415 - of an option
-
-    with grpc.insecure_channel(address) as channel:
-        check = channel.unary_unary("/grpc.health.v1.Health/Check")
-        try:
-            answer = check(b"", timeout=30, wait_for_ready=True)
-        except grpc.RpcError as error:
-            return f"gRPC: {error}"
-    sys.stdout.write(f"gRPC {answer!r}\n")
-    return None if answer == b"\x08\x01" else f"gRPC: expected SERVING, got {answer!r}"
+def greet(address: tuple[str, int]) -> str | None:
+    """Return what is wrong at an address of gRPC: HTTP/2 is greeted back with SETTINGS, a frame of type 4."""
+    with socket.create_connection(address, timeout=30) as connection, connection.makefile("rb") as answer:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        head = answer.read(9)
+    return None if head[3:4] == b"\4" else f"gRPC: expected HTTP/2, got {head!r}"
 
 
 def blank_image() -> object:
