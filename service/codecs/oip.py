@@ -165,6 +165,8 @@ def _array(tensor: Input[Any], element: ElementType, size: int | None, rest: mem
     if tensor.datatype != element.oip:
         raise InvalidRequest(f"datatype is {jsontensor.quoted(tensor.datatype)}, expected {element.oip}")
     jsontensor.check_shape(tensor.shape)
+    if isinstance(tensor.data, memoryview):  # gRPC's raw_input_contents
+        return binary.read(tensor.data, element, tensor.shape)
     if size is None:
         return _filled(_values(tensor, element, read), tensor.shape)
     if tensor.data is not ABSENT:

@@ -4,7 +4,7 @@ Source: specification/protocol/inference_grpc.md and open_inference_grpc.proto (
 numbers are theirs. A request is turned into what the JSON of the other form is parsed to, and so means the same.
 """
 
-import struct
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -13,7 +13,7 @@ import numpy as np
 from service.codecs import binary, http, oip
 from service.codecs.grpc import tensor, wire
 from service.codecs.grpc.wire import Fields
-from service.codecs.oiprequest import ABSENT, Infer, Input, InputParameters, Output, OutputParameters, Parameters
+from service.codecs.oiprequest import Infer, Input, InputParameters, Output, OutputParameters, Parameters
 from service.errors import InvalidRequest
 from service.types import ELEMENT_TYPES, Array, Call, ElementType, Reply, Signatures
 
@@ -43,14 +43,16 @@ def model_of(request: Fields) -> tuple[str, int | None, None]:
 
 def decode(request: Fields, signatures: Signatures) -> Call:
     """Return the call that a ModelInferRequest makes. Raises InvalidRequest."""
-    raw: list[memoryview] = list(request[_RAW])
-    given = wire.messages(request, _INPUTS)
-    if raw and (len(raw) != len(given) or any(isinstance(each, int) for each in raw)):
-        raise InvalidRequest(f"there are {len(raw)} raw_input_contents for {len(given)} inputs")
+    count, raw = len(request[_INPUTS]), wire.blocks(request, _RAW)
+    if count > max(len(signature.inputs) for signature in signatures.values()):
+        raise InvalidRequest(f"there are {count} inputs, more than any signature has")
+    if raw and len(raw) != count:
+        raise InvalidRequest(f"there are {len(raw)} raw_input_contents for {count} inputs")
+    blocks: Sequence[bytes | memoryview | None] = raw or [None] * count
     parameters = _parameters(request, _PARAMETERS, Parameters)
     parameters.binary_data_output = bool(raw)  # the answer has the request's form
     infer = Infer[Any](
-        inputs=[_input(each, len(raw[number]) if raw else None) for number, each in enumerate(given)],
+        inputs=list(map(_input, wire.messages(request, _INPUTS), blocks)),
         id=wire.last(request, _ID, ""),
         outputs=[
             Output(wire.last(each, 1, ""), _parameters(each, 2, OutputParameters))
@@ -58,7 +60,7 @@ def decode(request: Fields, signatures: Signatures) -> Call:
         ],
         parameters=parameters,
     )
-    return oip.call_of(infer, raw[0] if len(raw) == 1 else memoryview(b"".join(raw)), _read, signatures)
+    return oip.call_of(infer, memoryview(b""), _read, signatures)
 
 
 def encode(call: Call, reply: Reply) -> bytes:
@@ -78,25 +80,25 @@ def encode(call: Call, reply: Reply) -> bytes:
     return wire.dump({1: reply.model, 2: reply.version, 3: call.id or None, 5: outputs, 6: blocks})
 
 
-def _input(proto: Fields, size: int | None) -> Input[Any]:
-    """Return one input, whose data is `size` bytes elsewhere, or its contents."""
-    contents = proto[5]
-    if contents and size is not None:
+def _input(proto: Fields, raw: bytes | memoryview | None) -> Input[Any]:
+    """Return one input, whose data is its raw bytes, or its contents."""
+    if proto[5] and raw is not None:
         raise InvalidRequest("inputs are to be in contents or in raw_input_contents, not in both")
-    parameters = _parameters(proto, 4, InputParameters)
-    parameters.binary_data_size = size
     return Input(
         name=wire.last(proto, 1, ""),
-        shape=wire.integers(proto, 3).astype(np.int64).tolist(),
+        shape=wire.sizes(proto, 3),
         datatype=wire.last(proto, 2, ""),
-        data=msgspec.Raw(wire.last(proto, 5, memoryview(b""))) if contents else ABSENT,
-        parameters=parameters,
+        data=msgspec.Raw(wire.last(proto, 5, b"")) if raw is None else memoryview(raw),
+        parameters=_parameters(proto, 4, InputParameters),
     )
 
 
 def _parameters(proto: Fields, number: int, kind: type[P]) -> P:
     """Return the parameters that are known here. Raises InvalidRequest if one of them is of a wrong type."""
-    given = {wire.last(entry, 1, ""): _parameter(wire.message(entry, 2)) for entry in wire.messages(proto, number)}
+    if not proto[number]:
+        return kind()
+    entries = {wire.last(entry, 1, ""): entry for entry in wire.messages(proto, number)}
+    given = {name: _parameter(wire.message(entries[name], 2)) for name in kind.__struct_fields__ if name in entries}
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
@@ -109,7 +111,7 @@ def _parameter(proto: Fields) -> bool | int | str | float | None:
     if proto[2] or proto[5]:
         return wire.signed(wire.last(proto, 2, 0)) or wire.last(proto, 5, 0)
     if proto[4]:
-        return float(struct.unpack("<d", wire.last(proto, 4, memoryview(b"")))[0])
+        return float(wire.floats(proto, 4, np.float64)[-1:].sum())
     return wire.last(proto, 3, "") if proto[3] else None
 
 
@@ -117,11 +119,11 @@ def _read(data: bytes | msgspec.Raw, element: ElementType, _rank: int | None) ->
     """Return the elements of an InferTensorContents, in a row."""
     if element.oip not in _CONTENTS:
         raise InvalidRequest(f"{element.oip} is to be in raw_input_contents")
-    contents, number = wire.load(memoryview(data)), _CONTENTS[element.oip]
+    contents, number = wire.load(memoryview(data), wire.MANY), _CONTENTS[element.oip]
     if others := [other for other, values in contents.items() if values and other != number]:
         raise InvalidRequest(f"field {others[0]} of contents is not for {element.oip}")
     if element.is_string:
-        return tensor.of_strings(wire.strings(contents, number))
+        return tensor.of_strings(wire.blocks(contents, number))
     if element.oip in _FLOATS:
         return wire.floats(contents, number, element.numpy)
     return tensor.of_integers(wire.integers(contents, number), element)

@@ -4,7 +4,7 @@ Source: TensorFlow's tensor.proto, types.proto and tensor_shape.proto; what it m
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,7 +53,7 @@ def read(proto: Fields, element: ElementType) -> Array:
         given = _BY_NUMBER[number].tensorflow if number in _BY_NUMBER else f"of number {number}"
         raise InvalidRequest(f"dtype is {given}, expected {element.tensorflow}")
     shape = _shape(wire.message(proto, _SHAPE))
-    content = wire.last(proto, _CONTENT, memoryview(b""))
+    content = wire.last(proto, _CONTENT, b"")
     if content:
         return _of_content(content, element, shape)
     return _filled(_values(proto, element), math.prod(shape), element).reshape(shape)
@@ -76,24 +76,14 @@ def strings(array: Array) -> list[bytes]:
     return [item if isinstance(item, bytes) else str(item).encode() for item in array.ravel().tolist()]
 
 
-def of_strings(values: list[bytes]) -> Array:
+def of_strings(values: Sequence[bytes | memoryview]) -> Array:
     """Return strings as elements, in a row."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
+    return np.fromiter((bytes(value) for value in values), object, len(values))
 
 
-def of_integers(numbers: Array, element: ElementType) -> Array:
-    """Return integers out of a message as elements. Raises InvalidRequest if one is too large."""
-    if element.numpy.kind == "b":
-        return np.asarray(numbers != 0)
-    if element.numpy.kind == "f":  # halves are told by their bits
-        return numbers.astype(np.uint16).view(np.float16)
-    wide = numbers.astype(np.int64) if element.numpy.kind == "i" else numbers
-    bounds = np.iinfo(element.numpy.str)
-    if wide.size and (wide.min() < bounds.min or wide.max() > bounds.max):
-        raise InvalidRequest(f"a value is no {element.numpy}")
-    return wide.astype(element.numpy)
+def of_integers(steps: Iterable[Array], element: ElementType) -> Array:
+    """Return integers out of a message as elements, in a row. Raises InvalidRequest if one is too large."""
+    return np.concatenate([np.empty(0, element.numpy), *(_of_integers(numbers, element.numpy) for numbers in steps)])
 
 
 def shape_of(sizes: tuple[int | None, ...] | None) -> Mapping[int, Any]:
@@ -118,7 +108,7 @@ def _shape(proto: Fields) -> list[int]:
     return shape
 
 
-def _of_content(content: memoryview, element: ElementType, shape: list[int]) -> Array:
+def _of_content(content: bytes | memoryview, element: ElementType, shape: list[int]) -> Array:
     """Return the tensor whose bytes lie in a row."""
     if element.is_string:
         raise InvalidRequest("strings are to be in string_val, not in tensor_content")
@@ -135,10 +125,22 @@ def _values(proto: Fields, element: ElementType) -> Array:
     """Return the values that there are, in a row."""
     field = _FORMS[element.tensorflow].field
     if element.is_string:
-        return of_strings(wire.strings(proto, field))
+        return of_strings(wire.blocks(proto, field))
     if element.tensorflow in ("DT_FLOAT", "DT_DOUBLE"):
         return wire.floats(proto, field, element.numpy)
     return of_integers(wire.integers(proto, field), element)
+
+
+def _of_integers(numbers: Array, kind: np.dtype[Any]) -> Array:
+    if kind.kind == "b":
+        return np.asarray(numbers != 0)
+    if kind.kind == "f":  # halves are told by their bits
+        return _of_integers(numbers, np.dtype(np.uint16)).view(kind)
+    wide = numbers.astype(np.int64) if kind.kind == "i" else numbers
+    bounds = np.iinfo(kind)
+    if wide.size and (wide.min() < bounds.min or wide.max() > bounds.max):
+        raise InvalidRequest(f"a value is no {kind}")
+    return wide.astype(kind)
 
 
 def _filled(values: Array, count: int, element: ElementType) -> Array:

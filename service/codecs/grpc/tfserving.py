@@ -42,7 +42,7 @@ def decode(request: Fields, signatures: Signatures) -> Call:
     arrays = {}
     for key, spec in signature.inputs.items():
         try:
-            arrays[key] = tensor.read(wire.message(given[key], _VALUE), spec.element)
+            arrays[key] = tensor.read(wire.message(given[key], _VALUE, wire.MANY), spec.element)
         except InvalidRequest as error:
             raise InvalidRequest(f"input {key!r}: {error}") from None
     call = tfdocument.call_of(name, signature, arrays, by_row=False)

@@ -16,71 +16,94 @@ from service.errors import InvalidRequest
 #: A field's values in the order in which they came: integers, and the bytes of all that has a length or a fixed size.
 Fields = Mapping[int, Sequence[Any]]
 
+#: A message may have so many fields, and a tensor's so many, each of which is an object; packed numbers are one.
+FEW: Final = 1 << 10
+MANY: Final = 1 << 20
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4}
+#: Fields of higher numbers are in no message that is read here; they are passed over, as all that are not known.
+_HIGHEST: Final = 31
 #: A varint has at most so many bytes, of seven bits each.
 _LONGEST: Final = 10
 _MASK: Final = (1 << 64) - 1
+_LONGEST_TEXT: Final = 1 << 16
 _ENDLESS: Final = "a number of a message has no end"
-#: A message may have so many fields, each of which is a few objects; packed numbers are one.
-_MOST: Final = 1 << 20
+#: Up to so many bytes are copied: a view takes longer to make and to read, and more memory.
+_COPIED: Final = 1 << 16
+#: In so many bytes, packed numbers are read one by one.
+_SHORT: Final = 128
 #: Packed numbers are read and written in steps of so many bytes, or numbers.
-_STEP: Final = 1 << 17
+_STEP: Final = 1 << 16
 
 
-def load(message: memoryview) -> Fields:
-    """Return a message's fields by number, without a copy; those that are not there are empty.
+def load(message: bytes | memoryview, most: int = FEW) -> Fields:
+    """Return a message's fields by number, without a copy of what is long; those that are not there are empty.
 
-    Raises InvalidRequest if it is no message.
+    Raises InvalidRequest if it is no message, or has more than `most` fields.
     """
     found: dict[int, list[Any]] = defaultdict(list)
-    for count, (number, value) in enumerate(_fields(message)):
-        if count >= _MOST:
-            raise InvalidRequest(f"the message has more than {_MOST} fields")
-        found[number].append(value)
+    value: Any
+    place, size = 0, len(message)
+    if size <= _COPIED:
+        message = bytes(message)
+    while place < size:
+        if not most:
+            raise InvalidRequest("a message has too many fields")
+        most -= 1
+        key, place = _varint(message, place)
+        number, kind = key >> 3, key & 7
+        if kind in (_VARINT, _BYTES):
+            value, place = _varint(message, place)
+        elif kind in _FIXED:
+            value = _FIXED[kind]
+        else:
+            raise InvalidRequest(f"field {number} of a message has wire type {kind}, which there is not")
+        if kind != _VARINT:
+            if value > size - place:
+                raise InvalidRequest(f"field {number} of a message goes on after its end")
+            begin, place = place, place + value
+            value = message[begin:place] if value > _COPIED else bytes(message[begin:place])
+        if number <= _HIGHEST:
+            found[number].append(value)
     return found
 
 
 def last(fields: Fields, number: int, default: Any) -> Any:
     """Return a field that is there at most once: the last one counts. Raises InvalidRequest if it is of another type.
 
-    `default` is what is returned if there is none; of a text, an empty one, of bytes an empty memoryview.
+    `default`, a number, a text or bytes, is what is returned if there is none.
     """
     values = fields[number]
     if not values:
         return default
     value = values[-1]
     if isinstance(value, int) != isinstance(default, int):
-        raise InvalidRequest(f"field {number} of a message is of another type")
-    return text(value) if isinstance(default, str) else value
+        raise _mistyped(number)
+    return _text(value) if isinstance(default, str) else value
+
+
+def blocks(fields: Fields, number: int) -> Sequence[bytes | memoryview]:
+    """Return a field's values, which are bytes. Raises InvalidRequest if one is a number."""
+    values = fields[number]
+    if any(isinstance(value, int) for value in values):
+        raise _mistyped(number)
+    return values
 
 
 def messages(fields: Fields, number: int) -> list[Fields]:
     """Return a field's messages. Raises InvalidRequest if one is none."""
-    return [load(_bytes(value, number)) for value in fields[number]]
+    return [load(value) for value in blocks(fields, number)]
 
 
-def message(fields: Fields, number: int) -> Fields:
-    """Return a message within a message, an empty one if it is not there. Raises InvalidRequest if it is none."""
-    return load(last(fields, number, memoryview(b"")))
-
-
-def strings(fields: Fields, number: int) -> list[bytes]:
-    """Return a field's byte strings. Raises InvalidRequest if one is none."""
-    return [bytes(_bytes(value, number)) for value in fields[number]]
+def message(fields: Fields, number: int, most: int = FEW) -> Fields:
+    """Return a message within a message, an empty one if it is not there. Raises InvalidRequest as `load` does."""
+    return load(last(fields, number, b""), most)
 
 
 def texts(fields: Fields, number: int) -> list[str]:
     """Return a field's texts. Raises InvalidRequest if one is none."""
-    return [text(_bytes(value, number)) for value in fields[number]]
-
-
-def text(value: memoryview) -> str:
-    """Return a text. Raises InvalidRequest if it is not UTF-8."""
-    try:
-        return str(value, "utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"a text is not UTF-8: {error}") from None
+    return [_text(value) for value in blocks(fields, number)]
 
 
 def signed(value: int) -> int:
@@ -88,18 +111,47 @@ def signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def integers(fields: Fields, number: int) -> npt.NDArray[np.uint64]:
-    """Return a field's integers, packed or not; of types with negative numbers, their two's complement."""
-    pieces: list[npt.NDArray[np.uint64]] = []
-    for value in fields[number]:
-        pieces += [np.array([value], np.uint64)] if isinstance(value, int) else _unpacked(value)
-    return np.concatenate(pieces) if pieces else np.empty(0, np.uint64)
+def sizes(fields: Fields, number: int) -> list[int]:
+    """Return a field's integers, packed or not, which may be few and negative. Raises InvalidRequest."""
+    data = _packed(fields, number)
+    if len(data) > FEW:
+        raise InvalidRequest(f"field {number} of a message has too many numbers")
+    return [signed(value) for value in _numbers(data)]
+
+
+def integers(fields: Fields, number: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """Yield a field's integers, packed or not, some at a time; of types with negative numbers, their two's complement.
+
+    Raises InvalidRequest.
+    """
+    data = _packed(fields, number)
+    if len(data) <= _SHORT:
+        yield np.array(list(_numbers(data)), np.uint64)
+        return
+    encoded = np.frombuffer(data, np.uint8)
+    while encoded.size:
+        ends = np.flatnonzero(encoded[:_STEP] < 0x80)
+        if not ends.size:
+            raise InvalidRequest(_ENDLESS)
+        step, encoded = encoded[: ends[-1] + 1], encoded[ends[-1] + 1 :]
+        if ends.size == step.size:  # of one byte each
+            yield step.astype(np.uint64)
+            continue
+        starts = np.concatenate([[0], ends[:-1] + 1])
+        lengths = ends - starts + 1
+        if lengths.max() > _LONGEST:
+            raise InvalidRequest(_ENDLESS)
+        shifts = 7 * (np.arange(step.size) - np.repeat(starts, lengths)).astype(np.uint64)
+        yield np.bitwise_or.reduceat((step & 0x7F).astype(np.uint64) << shifts, starts)
 
 
 def floats(fields: Fields, number: int, kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """Return a field's numbers of fixed size, packed or not; without a copy if there is one piece."""
-    kind, pieces = np.dtype(kind), fields[number]
-    data = _bytes(pieces[0], number) if len(pieces) == 1 else b"".join(_bytes(piece, number) for piece in pieces)
+    """Return a field's numbers of fixed size, packed or not; without a copy if there is one piece.
+
+    Raises InvalidRequest.
+    """
+    kind, pieces = np.dtype(kind), blocks(fields, number)
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(data) % kind.itemsize:
         raise InvalidRequest(f"{len(data)} bytes are no numbers of {kind.itemsize} bytes each")
     return np.frombuffer(data, kind)
@@ -119,70 +171,64 @@ def packed(numbers: npt.NDArray[np.generic]) -> bytes:
     return b"".join(_varints(flat[start : start + _STEP]) for start in range(0, flat.size, _STEP))
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    place, size = 0, len(data)
-    while place < size:
-        key, place = _varint(data, place)
-        kind, number = key & 7, key >> 3
-        if kind == _VARINT:
-            value, place = _varint(data, place)
-            yield number, value
-            continue
-        if kind == _BYTES:
-            length, place = _varint(data, place)
-        elif kind in _FIXED:
-            length = _FIXED[kind]
-        else:
-            raise InvalidRequest(f"field {number} of a message has wire type {kind}, which there is not")
-        if length > size - place:
-            raise InvalidRequest(f"field {number} of a message goes on after its end")
-        yield number, data[place : place + length]
-        place += length
+def _mistyped(number: int) -> InvalidRequest:
+    return InvalidRequest(f"field {number} of a message is of another type")
 
 
-def _varint(data: memoryview, place: int) -> tuple[int, int]:
-    """Return the number at a place, and the place after it."""
-    value = 0
-    for count, byte in enumerate(data[place : place + _LONGEST]):
+def _text(value: bytes | memoryview) -> str:
+    if len(value) > _LONGEST_TEXT:
+        raise InvalidRequest(f"a text is longer than {_LONGEST_TEXT} bytes")
+    try:
+        return str(value, "utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"a text is not UTF-8: {error}") from None
+
+
+def _varint(data: bytes | memoryview, place: int) -> tuple[int, int]:
+    """Return the number at a place before the end, and the place after it."""
+    try:
+        value = data[place]
+    except IndexError:
+        raise InvalidRequest(_ENDLESS) from None
+    if value < 0x80:
+        return value, place + 1
+    value &= 0x7F
+    for count, byte in enumerate(data[place + 1 : place + _LONGEST], 1):
         value |= (byte & 0x7F) << 7 * count
         if byte < 0x80:
             return value & _MASK, place + count + 1
     raise InvalidRequest(_ENDLESS)
 
 
-def _bytes(value: Any, number: int) -> memoryview:
-    if isinstance(value, int):
-        raise InvalidRequest(f"field {number} of a message is of another type")
-    found: memoryview = value
-    return found
+def _numbers(data: bytes | memoryview) -> Iterator[int]:
+    """Yield packed integers."""
+    place, size = 0, len(data)
+    while place < size:
+        value, place = _varint(data, place)
+        yield value
 
 
-def _unpacked(data: memoryview) -> Iterator[npt.NDArray[np.uint64]]:
-    """Yield the packed integers, some at a time."""
-    encoded = np.frombuffer(data, np.uint8)
-    while encoded.size:
-        ends = np.flatnonzero(encoded[:_STEP] < 0x80)
-        if not ends.size:
-            raise InvalidRequest(_ENDLESS)
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        step, encoded = encoded[: ends[-1] + 1], encoded[ends[-1] + 1 :]
-        sizes = ends - starts + 1
-        if sizes.max() > _LONGEST:
-            raise InvalidRequest(_ENDLESS)
-        shifts = 7 * (np.arange(step.size) - np.repeat(starts, sizes)).astype(np.uint64)
-        yield np.bitwise_or.reduceat((step & 0x7F).astype(np.uint64) << shifts, starts)
+def _packed(fields: Fields, number: int) -> bytes | memoryview:
+    """Return a field's integers as if they had come packed, and in one piece."""
+    values = fields[number]
+    if len(values) != 1 or isinstance(values[0], int):
+        return b"".join(_number(value) if isinstance(value, int) else value for value in values)
+    piece: bytes | memoryview = values[0]
+    return piece
 
 
 def _varints(numbers: npt.NDArray[np.generic]) -> bytes:
-    """Return integers as varints: all of ten bytes, of which those are kept that are needed."""
+    """Return integers as varints: all as long as the longest, of whose bytes those are kept that are needed."""
     values = numbers.astype(np.int64 if numbers.dtype.kind == "i" else np.uint64).astype(np.uint64)
-    if values.max() < 0x80:
+    bits = int(values.max()).bit_length()
+    if bits < 8:
         return values.astype(np.uint8).tobytes()
-    shifted = values[:, None] >> np.arange(0, 7 * _LONGEST, 7, dtype=np.uint64)
-    needed = np.maximum.accumulate(shifted[:, ::-1] > 0, axis=1)[:, ::-1]
+    shifted = values[:, None] >> np.arange(0, bits, 7, dtype=np.uint64)
+    needed = shifted > 0
     needed[:, 0] = True
-    follows = np.concatenate([needed[:, 1:], np.zeros((len(needed), 1), bool)], axis=1)
-    return bytes(((shifted & 0x7F) | (follows.astype(np.uint64) << np.uint64(7))).astype(np.uint8)[needed])
+    encoded = shifted.astype(np.uint8) & 0x7F
+    encoded[:, :-1] |= needed[:, 1:].view(np.uint8) << 7  # one more follows
+    return encoded[needed].tobytes()
 
 
 def _parts(fields: Mapping[int, Any]) -> tuple[list[bytes | memoryview], int]:
