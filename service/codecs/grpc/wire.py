@@ -112,19 +112,16 @@ def signed(value: int) -> int:
 
 
 def sizes(fields: Fields, number: int) -> list[int]:
-    """Return a field's integers, packed or not, which may be few and negative. Raises InvalidRequest."""
-    data = _packed(fields, number)
+    """Return a field's integers, of which there may be few, negative ones too. Raises InvalidRequest."""
+    data = _joined(fields[number])
     if len(data) > FEW:
         raise InvalidRequest(f"field {number} of a message has too many numbers")
     return [signed(value) for value in _numbers(data)]
 
 
 def integers(fields: Fields, number: int) -> Iterator[npt.NDArray[np.uint64]]:
-    """Yield a field's integers, packed or not, some at a time; of types with negative numbers, their two's complement.
-
-    Raises InvalidRequest.
-    """
-    data = _packed(fields, number)
+    """Yield a field's integers, some at a time; negative ones as their two's complement. Raises InvalidRequest."""
+    data = _joined(fields[number])
     if len(data) <= _SHORT:
         yield np.array(list(_numbers(data)), np.uint64)
         return
@@ -146,12 +143,8 @@ def integers(fields: Fields, number: int) -> Iterator[npt.NDArray[np.uint64]]:
 
 
 def floats(fields: Fields, number: int, kind: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """Return a field's numbers of fixed size, packed or not; without a copy if there is one piece.
-
-    Raises InvalidRequest.
-    """
-    kind, pieces = np.dtype(kind), blocks(fields, number)
-    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    """Return a field's numbers of fixed size; without a copy if they are in one piece. Raises InvalidRequest."""
+    kind, data = np.dtype(kind), _joined(blocks(fields, number))
     if len(data) % kind.itemsize:
         raise InvalidRequest(f"{len(data)} bytes are no numbers of {kind.itemsize} bytes each")
     return np.frombuffer(data, kind)
@@ -162,7 +155,7 @@ def dump(fields: Mapping[int, Any]) -> bytes:
 
     A value is an integer, a text, bytes, a message as a mapping of this kind, or a list of such; None is left out.
     """
-    return b"".join(_parts(fields)[0])
+    return b"".join(_parts(fields))
 
 
 def packed(numbers: npt.NDArray[np.generic]) -> bytes:
@@ -208,13 +201,15 @@ def _numbers(data: bytes | memoryview) -> Iterator[int]:
         yield value
 
 
-def _packed(fields: Fields, number: int) -> bytes | memoryview:
-    """Return a field's integers as if they had come packed, and in one piece."""
-    values = fields[number]
-    if len(values) != 1 or isinstance(values[0], int):
-        return b"".join(_number(value) if isinstance(value, int) else value for value in values)
-    piece: bytes | memoryview = values[0]
-    return piece
+def _joined(values: Sequence[Any]) -> bytes | memoryview:
+    """Return a field's numbers as if they had come packed, and in one piece."""
+    if len(values) == 1 and not isinstance(values[0], int):
+        piece: bytes | memoryview = values[0]
+        return piece
+    joined = bytearray()
+    for value in values:
+        joined += _number(value) if isinstance(value, int) else value
+    return memoryview(joined)
 
 
 def _varints(numbers: npt.NDArray[np.generic]) -> bytes:
@@ -231,22 +226,18 @@ def _varints(numbers: npt.NDArray[np.generic]) -> bytes:
     return encoded[needed].tobytes()
 
 
-def _parts(fields: Mapping[int, Any]) -> tuple[list[bytes | memoryview], int]:
-    """Return a message in pieces, and its length: so no tensor is copied more than once."""
+def _parts(fields: Mapping[int, Any]) -> list[bytes | memoryview]:
+    """Return a message in pieces: so no tensor is copied more than once."""
     parts: list[bytes | memoryview] = []
     for number, given in fields.items():
         for value in given if isinstance(given, list) else [given]:
             if isinstance(value, int):
                 parts.append(_number(number << 3) + _number(value & _MASK))
             elif value is not None:
-                pieces, length = _parts(value) if isinstance(value, Mapping) else _encoded(value)
-                parts += (_number(number << 3 | _BYTES) + _number(length), *pieces)
-    return parts, sum(map(len, parts))
-
-
-def _encoded(value: str | bytes | memoryview) -> tuple[list[bytes | memoryview], int]:
-    data = value.encode() if isinstance(value, str) else value
-    return [data], len(data)
+                data = value.encode() if isinstance(value, str) else value
+                pieces = _parts(data) if isinstance(data, Mapping) else [data]
+                parts += (_number(number << 3 | _BYTES) + _number(sum(map(len, pieces))), *pieces)
+    return parts
 
 
 def _number(value: int) -> bytes:
