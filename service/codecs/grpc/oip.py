@@ -15,7 +15,7 @@ from service.codecs.grpc import tensor, wire
 from service.codecs.grpc.wire import Fields
 from service.codecs.oiprequest import Infer, Input, InputParameters, Output, OutputParameters, Parameters
 from service.errors import InvalidRequest
-from service.types import ELEMENT_TYPES, Array, Call, ElementType, Reply, Signatures
+from service.types import Array, Call, ElementType, Reply, Signatures
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -32,7 +32,6 @@ _CONTENTS: Final = {
     "BYTES": 8,
 }
 _FLOATS: Final = ("FP32", "FP64")
-_BY_KIND: Final = {element.numpy: element for element in ELEMENT_TYPES}
 
 
 def model_of(request: Fields) -> tuple[str, int | None, None]:
@@ -66,13 +65,13 @@ def decode(request: Fields, signatures: Signatures) -> Call:
 def encode(call: Call, reply: Reply) -> bytes:
     """Return a ModelInferResponse: in raw bytes if the request was, or if there is no other form."""
     arrays = {name: reply.outputs[name] for name in (reply.outputs if call.outputs is None else call.outputs)}
-    raw = bool(call.binary) or any(_BY_KIND[array.dtype].oip not in _CONTENTS for array in arrays.values())
+    raw = bool(call.binary) or any(tensor.BY_KIND[array.dtype].oip not in _CONTENTS for array in arrays.values())
     outputs = [
         {
             1: name,
-            2: _BY_KIND[array.dtype].oip,
+            2: tensor.BY_KIND[array.dtype].oip,
             3: list(array.shape),
-            5: None if raw else {_CONTENTS[_BY_KIND[array.dtype].oip]: _contents(array)},
+            5: None if raw else {_CONTENTS[tensor.BY_KIND[array.dtype].oip]: _contents(array)},
         }
         for name, array in arrays.items()
     ]
@@ -131,7 +130,7 @@ def _read(data: bytes | msgspec.Raw, element: ElementType, _rank: int | None) ->
 
 def _contents(array: Array) -> list[bytes] | bytes | memoryview:
     """Return a tensor's elements as one field of InferTensorContents."""
-    element = _BY_KIND[array.dtype]
+    element = tensor.BY_KIND[array.dtype]
     if element.is_string:
         return tensor.strings(array)
     return binary.write(array) if element.oip in _FLOATS else wire.packed(array)

@@ -38,8 +38,9 @@ _FORMS: Final = {
     "DT_UINT32": _Form(22, 16),
     "DT_UINT64": _Form(23, 17),
 }
+#: The types by numpy's.
+BY_KIND: Final = {element.numpy: element for element in ELEMENT_TYPES}
 _BY_NUMBER: Final = {_FORMS[element.tensorflow].number: element for element in ELEMENT_TYPES}
-_BY_KIND: Final = {element.numpy: element for element in ELEMENT_TYPES}
 _TYPE, _SHAPE, _CONTENT = 1, 2, 4
 _DIM, _SIZE, _UNKNOWN_RANK = 2, 1, 3
 #: So many values may be left out, that are copies of the last one or zeros: they cost the caller nothing.
@@ -61,7 +62,7 @@ def read(proto: Fields, element: ElementType) -> Array:
 
 def write(array: Array) -> Mapping[int, Any]:
     """Return the tensor as the fields of a message, its values one by one as TensorFlow Serving answers them."""
-    element = _BY_KIND[array.dtype]
+    element = BY_KIND[array.dtype]
     form, flat = _FORMS[element.tensorflow], np.ascontiguousarray(array).reshape(-1)
     head = {_TYPE: form.number, _SHAPE: shape_of(array.shape)}
     if element.is_string:

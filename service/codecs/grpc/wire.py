@@ -17,7 +17,7 @@ from service.errors import InvalidRequest
 Fields = Mapping[int, Sequence[Any]]
 
 #: A message may have so many fields, and a tensor's so many, each of which is an object; packed numbers are one.
-FEW: Final = 1 << 10
+FEW: Final = 1 << 12
 MANY: Final = 1 << 20
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -53,17 +53,18 @@ def load(message: bytes | memoryview, most: int = FEW) -> Fields:
         most -= 1
         key, place = _varint(message, place)
         number, kind = key >> 3, key & 7
-        if kind in (_VARINT, _BYTES):
+        if kind == _VARINT:
             value, place = _varint(message, place)
-        elif kind in _FIXED:
-            value = _FIXED[kind]
         else:
-            raise InvalidRequest(f"field {number} of a message has wire type {kind}, which there is not")
-        if kind != _VARINT:
-            if value > size - place:
+            length, place = _varint(message, place) if kind == _BYTES else (_FIXED.get(kind, -1), place)
+            if length < 0:
+                raise InvalidRequest(f"field {number} of a message has wire type {kind}, which there is not")
+            if length > size - place:
                 raise InvalidRequest(f"field {number} of a message goes on after its end")
-            begin, place = place, place + value
-            value = message[begin:place] if value > _COPIED else bytes(message[begin:place])
+            begin, place = place, place + length
+            value = message[begin:place]
+            if size > _COPIED >= length:
+                value = bytes(value)
         if number <= _HIGHEST:
             found[number].append(value)
     return found
@@ -242,9 +243,4 @@ def _parts(fields: Mapping[int, Any]) -> list[bytes | memoryview]:
 
 def _number(value: int) -> bytes:
     """Return one varint."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return value.to_bytes() if value < 0x80 else (value & 0x7F | 0x80).to_bytes() + _number(value >> 7)
