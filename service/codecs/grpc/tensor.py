@@ -44,7 +44,7 @@ _BY_NUMBER: Final = {_FORMS[element.tensorflow].number: element for element in E
 _TYPE, _SHAPE, _CONTENT = 1, 2, 4
 _DIM, _SIZE, _UNKNOWN_RANK = 2, 1, 3
 #: So many values may be left out, that are copies of the last one or zeros: they cost the caller nothing.
-_LEFT_OUT: Final = 1 << 16
+_LEFT_OUT: Final = 1 << 18
 
 
 def read(proto: Fields, element: ElementType) -> Array:
