@@ -131,29 +131,31 @@ class Exchange:
             await self._peer.drained
         if self._lost:
             return
-        if message["type"] != ("http.response.body" if self.started else "http.response.start") or self.answered:
+        if self.started and not self.answered and message["type"] == "http.response.body":
+            self._continue(message)
+        elif not self.started and message["type"] == "http.response.start":
+            self._start(message)
+        else:
             raise RuntimeError(f"{message['type']} is out of order")
-        (self._continue if self.started else self._start)(message)
 
     def _start(self, message: Message) -> None:
         """Put the head together, which waits for the first piece of body."""
-        status, length = message["status"], -1
-        lines = [_STATUS_LINES.get(status) or status_line(status)]
-        for name, value in (*self._peer.defaults, *message.get("headers", ())):
-            if name == b"content-length":
-                length = int(value)
-            elif name == b"connection":
-                self.keep_alive = self.keep_alive and b"close" not in value.lower()
-                continue
-            lines.append(name + b": " + value)
+        status, headers = message["status"], [*self._peer.defaults, *message.get("headers", ())]
+        given = dict(headers)
+        length = int(given.get(b"content-length", -1))
+        if b"connection" in given:
+            closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
+            self.keep_alive = self.keep_alive and not closes
+            headers = [header for header in headers if header[0] != b"connection"]
         if not self.keep_alive:
-            lines.append(b"connection: close")
+            headers.append((b"connection", b"close"))
         bodiless = self.scope["method"] == "HEAD" or status in _BODILESS
         # Where there are no chunks, the end of the connection ends a body of unknown length.
         chunked = length < 0 and not bodiless and self.scope["http_version"] != "1.0"
         if chunked:
-            lines.append(b"transfer-encoding: chunked")
-        head, breaks = b"\r\n".join(lines), len(lines) - 1
+            headers.append((b"transfer-encoding", b"chunked"))
+        line, breaks = _STATUS_LINES.get(status) or status_line(status), len(headers)
+        head = b"\r\n".join([line, *map(b": ".join, headers)])  # no loop in Python: that takes twice the time
         if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head:
             raise RuntimeError("a header of the answer has a line break or a zero byte in it")
         self.started, self._chunked, self._left = True, chunked, 0 if bodiless else length

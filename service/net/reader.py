@@ -30,7 +30,7 @@ class Reader(asyncio.Protocol):
         #: That whose request came last.
         self.latest: Exchange | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
-        self._url, self._expects = b"", False
+        self._url = b""
         self._headers: Headers = []
         self._overhead = 0  # bytes since anything was got out of them: a head or a trailer that goes on and on
         self._arrived = 0  # bytes in which the head of a request must be
@@ -67,7 +67,7 @@ class Reader(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Note where a head begins."""
-        self._url, self._headers, self._expects = b"", [], False
+        self._url, self._headers = b"", []
         self.in_head, self._overhead = True, 0
         self.head_begins()
 
@@ -77,10 +77,7 @@ class Reader(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header, or a trailer, which nobody wants."""
-        name = name.lower()
-        if name == b"expect":
-            self._expects = value.lower() == b"100-continue"
-        self._headers.append((name, value))
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """Begin an exchange."""
@@ -108,9 +105,8 @@ class Reader(asyncio.Protocol):
             "server": self.server,
         }
         modern = version != "1.0"  # which knows neither connections that stay nor word in between
-        self.latest = self.begin(
-            scope, keep_alive=modern and parser.should_keep_alive(), expects=modern and self._expects
-        )
+        expects = modern and dict(headers).get(b"expect", b"").lower() == b"100-continue"
+        self.latest = self.begin(scope, keep_alive=modern and parser.should_keep_alive(), expects=expects)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""
