@@ -56,18 +56,17 @@ class Window:
 
     def add(self, value: float) -> None:
         """Count `value` now."""
-        self._forget()
-        self._sums[self._step % self._STEPS] += value
+        now = int(self._clock() * self._STEPS / WINDOW)
+        if now != self._step:
+            self._forget(now)
+        self._sums[now % self._STEPS] += value
 
     def mean(self) -> float:
         """Return the sum of the last 15 s, divided by 15."""
-        self._forget()
+        self.add(0.0)
         return sum(self._sums) / WINDOW
 
-    def _forget(self) -> None:
-        now = int(self._clock() * self._STEPS / WINDOW)
-        if now == self._step:
-            return
+    def _forget(self, now: int) -> None:
         for step in range(max(self._step, now - self._STEPS) + 1, now + 1):
             self._sums[step % self._STEPS] = 0.0
         self._step = now

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from service import handlers, transcription
 from service.codecs import asrt, http, oip, tfserving
-from service.door.bodies import aside
+from service.door.bodies import LARGE, aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
 from service.stages import note
@@ -24,6 +25,8 @@ from service.web import pages
 from service.web.openapi import Documents
 
 T = TypeVar("T")
+
+_nbytes: Final = attrgetter("nbytes")
 
 #: The places of so many paths that are shorter than this are remembered.
 _PATHS, _SHORT = 1024, 256
@@ -59,7 +62,7 @@ class Infer:
             body = (await receive())["body"]
             call = await stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
             outputs = await model.batcher.submit(call, _earlier(deadline, call.seconds))  # 413 429 500 504
-        size, reply = sum([array.nbytes for array in outputs.values()]), Reply(outputs, model.name, model.version)
+        size, reply = sum(map(_nbytes, outputs.values())), Reply(outputs, model.name, model.version)
         answer, lines = await stage("encode", size, self.codec.encode, call, reply)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)
@@ -172,7 +175,7 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
 async def stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
     """Do the work, in a thread if `size` bytes are much, and note how long it took."""
     begun = time.monotonic()
-    result = await aside(size, work, *args)
+    result = work(*args) if size <= LARGE else await aside(size, work, *args)
     note(name, begun)
     return result
 

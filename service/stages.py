@@ -19,6 +19,8 @@ class Stage(NamedTuple):
 
 
 _watched: Final[ContextVar[list[Stage] | None]] = ContextVar("stages", default=None)
+#: What `watch` has returned to this task, None if nobody watches.
+watched: Final = _watched.get
 
 
 def watch() -> list[Stage]:

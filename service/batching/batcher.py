@@ -20,6 +20,7 @@ from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, co
 from service.errors import NotReady, Overloaded, TooLarge
 from service.expiry import Expiry
 from service.metrics import ModelMetrics
+from service.stages import watched
 from service.types import Call, Runner, Tensors
 
 _STUCK: Final = Failure(NotReady, "the model does not answer")
@@ -176,7 +177,8 @@ class Batcher:
         finally:
             if part.begun is None:
                 self._line.remove(part)
-            part.note()
+            if watched():
+                part.note()
         if isinstance(result, Failure):
             raise result.kind(result.text)
         return result

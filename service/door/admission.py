@@ -184,7 +184,7 @@ class Admission:
             room,
             longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
             declared=int(length[-20:]) if length.isdigit() else 0,  # more can only be zeros in front
-            coding=_coding(scope, headers),
+            coding=_coding(scope) if b"content-encoding" in headers else None,
         )
 
     def _seconds(self, headers: Headers) -> float:
@@ -199,8 +199,6 @@ class Admission:
             await self._respond(scope, error)(scope, receive, answer)
 
 
-def _coding(scope: Scope, headers: Headers) -> str | None:
+def _coding(scope: Scope) -> str | None:
     """Return how the body is packed. Raises UnsupportedMedia."""
-    if b"content-encoding" not in headers:
-        return None
     return coding_of(b",".join(value for name, value in scope["headers"] if name == b"content-encoding"))

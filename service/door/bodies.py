@@ -13,7 +13,7 @@ from service.errors import Overloaded, TooLarge
 T = TypeVar("T")
 
 #: Work on more bytes than this is done in a thread, between whose steps the loop goes on.
-_LARGE: Final = 64 << 10
+LARGE: Final = 64 << 10
 
 
 class CallerGone(asyncio.CancelledError):
@@ -112,4 +112,4 @@ class Body:
 
 async def aside(size: int, work: Callable[..., T], *args: Any) -> T:
     """Do the work at once, or in a thread if `size` bytes are much."""
-    return await asyncio.to_thread(work, *args) if size > _LARGE else work(*args)
+    return await asyncio.to_thread(work, *args) if size > LARGE else work(*args)

@@ -11,21 +11,12 @@ class Deadlines:
     """Those of all requests in flight, of one event loop."""
 
     def __init__(self) -> None:
-        self._open: Final[set[Deadline]] = set()
-        self._expiry: Final[Expiry[Deadline]] = Expiry(lambda: self._open, Deadline.expire)
+        self.open: Final[set[Deadline]] = set()
+        self.expiry: Final[Expiry[Deadline]] = Expiry(lambda: self.open, Deadline.expire)
 
     def until(self, at: float) -> "Deadline":
         """Return a context that raises TimeoutError at that time, by the loop's clock."""
         return Deadline(self, at)
-
-    def begin(self, one: "Deadline") -> None:
-        """Watch one."""
-        self._open.add(one)
-        self._expiry.watch(one)
-
-    def end(self, one: "Deadline") -> None:
-        """Watch it no more."""
-        self._open.discard(one)
 
 
 class Deadline:
@@ -39,17 +30,18 @@ class Deadline:
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
-        self._all.begin(self)
+        self._all.open.add(self)
+        self._all.expiry.watch(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Raise TimeoutError if that is what the task was cancelled for, and only that."""
-        self._all.end(self)
+        self._all.open.discard(self)
         if self._late and self._task and not self._task.uncancel() and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def expire(self) -> None:
         """Cancel the task."""
         self._late = True
-        self._all.end(self)
+        self._all.open.discard(self)
         if self._task:
             self._task.cancel()

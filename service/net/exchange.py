@@ -164,13 +164,8 @@ class Exchange:
     def _continue(self, message: Message) -> None:
         """Write a piece of body, and what has waited for it."""
         body, more = message.get("body", b""), message.get("more_body", False)
-        if self._chunked:
-            body = b"%b%b" % (b"%x\r\n%b\r\n" % (len(body), body) if body else b"", b"" if more else b"0\r\n\r\n")
-        elif self._left >= 0:
-            body = b"" if self.scope["method"] == "HEAD" else body
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise RuntimeError("the answer's body is not as long as its content-length")
+        if more or len(body) != self._left:
+            body = self._framed(body, more=more)
         if self._head and len(body) <= _LONG:
             body = self._head + body
         elif self._head:
@@ -183,6 +178,17 @@ class Exchange:
             self.answered, self.scope, self._body = True, {}, b""
             self._wake()
             self._peer.answered(self)
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        """Return what is written of a piece of body that is not all of it."""
+        if self._chunked:
+            return b"%b%b" % (b"%x\r\n%b\r\n" % (len(body), body) if body else b"", b"" if more else b"0\r\n\r\n")
+        if self._left >= 0:
+            body = b"" if self.scope["method"] == "HEAD" else body
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("the answer's body is not as long as its content-length")
+        return body
 
     def _wake(self) -> None:
         if self._waiter and not self._waiter.done():
