@@ -6,9 +6,11 @@ milliseconds: a thread that reads megabytes leaves the event loop its turns.
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 import re
+import struct
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +28,8 @@ _LIST: Final = 24
 #: Lists that are nested more deeply are not plain.
 _DEEPEST: Final = 16
 _ELEMENTS: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool}
+#: What struct calls them.
+_CODES: Final = {np.dtype(code): code for code in "efdbhiqBHIQ?"}
 #: In texts of more bytes than this, lists of less than so many on average cost more than reading the text twice.
 _MIDDLE: Final = 1 << 10
 _SHORT: Final = 24
@@ -109,13 +113,22 @@ def shape(structure: bytes, rank: int, leaf: bytes = b"") -> list[int]:
     return sizes
 
 
-@np.errstate(over="raise")
-def as_array(values: Any, element: ElementType) -> Array:
-    """Return numpy's array of nested lists. Raises InvalidRequest for a number out of range, ValueError if ragged."""
+def as_array(values: Any, element: ElementType, rank: int = 1) -> Array:
+    """Return the array of lists in `rank` levels. Raises InvalidRequest for a number out of range, ValueError if ragged.
+
+    By struct, which takes half of numpy's time for lists; nobody may write to the array.
+    """
+    numbers = values if rank else [values]
+    sizes = [len(numbers)][:rank]
+    for _ in range(rank - 1):
+        (size,) = set(map(len, numbers))  # ValueError if there are several, or none
+        sizes.append(size)
+        numbers = numbers[0] if len(numbers) == 1 else list(itertools.chain.from_iterable(numbers))
     try:
-        return np.array(values, dtype=element.numpy)
-    except (OverflowError, FloatingPointError):
+        packed = struct.pack(f"={len(numbers)}{_CODES[element.numpy]}", *numbers)
+    except (OverflowError, struct.error):
         raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
+    return np.ndarray(sizes, element.numpy, packed)
 
 
 def _read(
@@ -132,7 +145,7 @@ def _read(
 
 
 def _read_nested(text: bytes, element: ElementType, rank: int) -> Array:
-    return as_array(_decoder(element, rank).decode(text), element)
+    return as_array(_decoder(element, rank).decode(text), element, rank)
 
 
 _Numbers = Callable[[bytes, ElementType], Any]

@@ -82,7 +82,7 @@ def _decode_rows(body: bytes, signatures: Signatures) -> Call | None:
         return None
     try:
         request = _rows_of(spec.element, len(spec.shape)).decode(body)
-        array = numeric.as_array(request.instances, spec.element)
+        array = numeric.as_array(request.instances, spec.element, len(spec.shape))
     except (ValueError, RecursionError, InvalidRequest):
         return None
     if request.inputs or request.signature_name or not array.size:
