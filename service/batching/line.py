@@ -96,13 +96,28 @@ class Line:
         """
         while due := [group for group in self._groups.values() if self._due(group) <= now]:
             group = min(due, key=lambda group: group.first().order) if len(due) > 1 else due[0]
-            if batch := self._take(group, now):
+            fits = group.rows <= self._max_rows and group.size <= self._max_size
+            if batch := (self._take_all if fits else self._take)(group, now):
                 return batch
         return []
 
     def due(self) -> float:
         """Return when `take` will find a batch."""
         return min(map(self._due, self._groups.values()), default=math.inf)
+
+    def _take_all(self, group: _Group, now: float) -> list[Part]:
+        """Do as `_take` for a group that fits into one batch: at one go, as parts mostly go."""
+        parts = group.parts(self._max_rows)
+        self.rows -= group.rows
+        self.size -= group.size
+        self._urgent_rows -= sum(part.rows for part in group.lanes[1])
+        del self._groups[parts[0].key]
+        batch = [part for part in parts if part.is_wanted(now)]
+        if len(batch) < len(parts):
+            for part in parts:
+                if part.deadline <= now:
+                    part.settle(LATE)
+        return batch
 
     def _take(self, group: _Group, now: float) -> list[Part]:
         """Remove and return the parts of the next batch of a group, and remove those before them that nobody wants."""
