@@ -32,8 +32,9 @@ class Answer:
         """Send a part of the answer (ASGI)."""
         if message["type"] == "http.response.start":
             self.status, self.started = message["status"], True
-            added = (*self.headers, (b"connection", b"close")) if self.closes else self.headers
-            message["headers"] = [*message.get("headers", ()), *added]
+            message["headers"] = [*message.get("headers", ()), *self.headers]
+            if self.closes:
+                message["headers"].append((b"connection", b"close"))
         else:
             self.size += len(message.get("body", b""))
         return self._send(message)

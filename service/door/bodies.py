@@ -80,8 +80,8 @@ class Body:
                 raise CallerGone
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            self._check(size)
-            if size > self._taken:
+            if size > self._taken:  # which is no more than it may be
+                self._check(size)
                 self.take(size - self._taken)
             self.complete = not message.get("more_body", False)
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)

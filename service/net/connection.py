@@ -144,11 +144,11 @@ class Connection(Reader):
             self._end()
         if self.transport.is_closing() or self._leaving:
             return
-        if len(self._waiting) < 2:  # what more of them there are came in one piece
+        if self._paused and len(self._waiting) < 2:  # what more of them there are came in one piece
             self.resume_reading()
         if self._waiting:
             self._answer(self._waiting.popleft())
-        elif self.idle:
+        elif not (self.in_head or self._deaf):
             self.idle_since = self.loop.time()
             self._reading.set(self._connections.patience.keep_alive if exchange.whole else _LINGER_SECONDS)
             if self._connections.closing:
