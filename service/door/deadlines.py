@@ -11,6 +11,7 @@ class Deadlines:
     """Those of all requests in flight, of one event loop."""
 
     def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()  # to look it up is a call of the system each time
         self.open: Final[set[Deadline]] = set()
         self.expiry: Final[Expiry[Deadline]] = Expiry(lambda: self.open, Deadline.expire)
 
@@ -29,7 +30,7 @@ class Deadline:
         self._task: asyncio.Task[object] | None = None
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
+        self._task = asyncio.current_task(self._all.loop)
         self._all.open.add(self)
         self._all.expiry.watch(self)
 
