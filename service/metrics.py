@@ -158,7 +158,7 @@ class Metrics(Collector):
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer that was sent, `seconds` after its request's head was read."""
-        self._responses.get((route, status), self._responses[route, OTHER]).inc()
+        (self._responses.get((route, status)) or self._responses[route, OTHER]).inc()
         self._seconds[route].observe(seconds)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

@@ -56,12 +56,14 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        headers, deadline = scope["state"]["headers"], scope["state"]["deadline"]
+        state = scope["state"]
+        headers, deadline = state["headers"], state["deadline"]
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
             call = await stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
-            outputs = await model.batcher.submit(call, _earlier(deadline, call.seconds))  # 413 429 500 504
+            deadline = min(deadline, time.monotonic() + call.seconds)
+            outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
         size, reply = sum(map(_nbytes, outputs.values())), Reply(outputs, model.name, model.version)
         answer, lines = await stage("encode", size, self.codec.encode, call, reply)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
@@ -188,10 +190,6 @@ async def _wrong_method(request: Request) -> Response:
     allow = ", ".join(sorted(set().union(*request.scope["allowed"])))
     error = f"Malformed request: {request.method} {request.url.path}; the method may be {allow}"
     return Response(http.encode_error(error), 405, {"Allow": allow}, "application/json")
-
-
-def _earlier(deadline: float, seconds: float) -> float:
-    return min(deadline, time.monotonic() + seconds)
 
 
 async def _packed(body: bytes, headers: Mapping[str, str], coding: str) -> tuple[bytes, Mapping[str, str]]:

@@ -66,12 +66,13 @@ class TensorSpec:
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Tell whether a tensor of `shape` fits."""
-        if self.shape is None:
+        if self.shape is None or shape == self.shape:
             return True
-        for wanted, given in zip(self.shape, shape, strict=False):
-            if wanted != given and wanted is not None:
-                return False
-        return len(shape) == len(self.shape)
+        if not shape or len(shape) != len(self.shape):
+            return False
+        if shape[1:] == self.shape[1:]:  # the commonest, told at one go
+            return self.shape[0] is None
+        return all(wanted in (None, given) for wanted, given in zip(self.shape, shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def fit(name: str, array: Array, spec: TensorSpec) -> Array:
     """Return `array` if it has the shape that the signature wants for input `name`, else raise InvalidRequest."""
     if not spec.accepts(array.shape):
         raise InvalidRequest(f"input {name!r} has shape {list(array.shape)}, expected {shape_of(spec)}")
-    if spec.has_free_batch and not array.shape[0]:
+    if not array.size and spec.has_free_batch and not array.shape[0]:
         raise InvalidRequest(f"input {name!r} has no rows: its shape is {list(array.shape)}")
     return array
 

@@ -177,9 +177,9 @@ class Admission:
 
     def _body(self, scope: Scope, place: Place, headers: Headers, room: Room) -> Body:
         """Return the body to come, as the head tells of it. Raises TooLarge, UnsupportedMedia."""
-        length, json = headers.get(b"content-length", b""), headers.get(JSON_LENGTH, b"")
-        tensors = place.binary and json.isdigit() and len(json) < 16 and int(json) <= self._limits.body_bytes
-        longest = self._limits.binary_bytes if tensors else self._limits.body_bytes
+        length, longest = headers.get(b"content-length", b""), self._limits.body_bytes
+        if place.binary and (json := headers.get(JSON_LENGTH, b"")).isdigit() and len(json) < 16:
+            longest = self._limits.binary_bytes if int(json) <= longest else longest
         return Body(
             room,
             longest=min(longest, _STRANGERS_BODY) if place.is_open else longest,
@@ -189,8 +189,9 @@ class Admission:
 
     def _seconds(self, headers: Headers) -> float:
         """Return the request's time: the setting's, or less if the proxy in front will not wait that long."""
-        expected = headers.get(EXPECTED_TIMEOUT, b"")
-        milliseconds = int(expected[:9]) if expected.isdigit() else 0
+        if not headers.get(EXPECTED_TIMEOUT, b"").isdigit():
+            return self._limits.seconds
+        milliseconds = int(headers[EXPECTED_TIMEOUT][:9])
         return min(self._limits.seconds, milliseconds / 1000) if milliseconds else self._limits.seconds
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: Answer, error: PodError) -> None:
