@@ -177,7 +177,7 @@ class Batcher:
         finally:
             if part.begun is None:
                 self._line.remove(part)
-            if watched():
+            if watched() is not None:
                 part.note()
         if isinstance(result, Failure):
             raise result.kind(result.text)
