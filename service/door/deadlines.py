@@ -1,6 +1,7 @@
 """The time that each request has: `with deadlines.until(at):`, as asyncio.timeout_at, for a tenth of its cost."""
 
 import asyncio
+import functools
 from types import TracebackType
 from typing import Final
 
@@ -11,9 +12,13 @@ class Deadlines:
     """Those of all requests in flight, of one event loop."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()  # to look it up is a call of the system each time
         self.open: Final[set[Deadline]] = set()
         self.expiry: Final[Expiry[Deadline]] = Expiry(lambda: self.open, Deadline.expire)
+
+    @functools.cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop, which it takes a call of the system to look up."""
+        return asyncio.get_running_loop()
 
     def until(self, at: float) -> "Deadline":
         """Return a context that raises TimeoutError at that time, by the loop's clock."""
