@@ -18,6 +18,11 @@ async def test_a_stage_is_kept_with_its_times_and_facts() -> None:
     assert noted[1].ended > noted[1].begun, "one without an end ends now"
 
 
+async def test_it_can_be_told_whether_anybody_watches_before_anything_is_kept() -> None:
+    assert contextvars.Context().run(stages.watched) is None
+    assert stages.watch() is stages.watched()
+
+
 def test_what_nobody_watches_is_not_kept() -> None:
     contextvars.Context().run(stages.note, "decode", 1.0)
 
