@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, Final, Protocol, TypeVar
 
 from starlette.convertors import StringConvertor
@@ -20,13 +19,11 @@ from service.door.bodies import LARGE, aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
 from service.stages import note
-from service.types import Call, Reply, Signatures
+from service.types import Call, Reply, Signatures, nbytes
 from service.web import pages
 from service.web.openapi import Documents
 
 T = TypeVar("T")
-
-_nbytes: Final = attrgetter("nbytes")
 
 #: The places of so many paths that are shorter than this are remembered.
 _PATHS, _SHORT = 1024, 256
@@ -56,15 +53,14 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Walk from the body to the answer; 401, 403, 408, 413, 415 and 429 were settled at the door."""
-        state = scope["state"]
-        headers, deadline = state["headers"], state["deadline"]
+        headers, deadline = scope["state"]["headers"], scope["state"]["deadline"]
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
             call = await stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
             deadline = min(deadline, time.monotonic() + call.seconds)
             outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        size, reply = sum(map(_nbytes, outputs.values())), Reply(outputs, model.name, model.version)
+        size, reply = sum(map(nbytes, outputs.values())), Reply(outputs, model.name, model.version)
         answer, lines = await stage("encode", size, self.codec.encode, call, reply)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)

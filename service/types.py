@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -11,6 +12,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.generic]
 Tensors = Mapping[str, Array]
+#: An array's bytes, for `map`: of strings only their places.
+nbytes: Final = attrgetter("nbytes")
 
 
 class ElementType(NamedTuple):

@@ -2,12 +2,8 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Final
 
-from service.types import Call, Signature, Tensors
-
-_nbytes: Final = attrgetter("nbytes")
+from service.types import Call, Signature, Tensors, nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +53,7 @@ class Form:
     def measure(self, inputs: Tensors) -> tuple[int, int]:
         """Return a call's rows, and its bytes, of strings only their places."""
         rows = len(next(iter(inputs.values()))) if self.has_rows else 1
-        return rows, sum(map(_nbytes, inputs.values()))
+        return rows, sum(map(nbytes, inputs.values()))
 
     def key(self, call: Call, number: int) -> Hashable:
         """Return what calls have in common that may share a batch; `number` is the call's own."""
