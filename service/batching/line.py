@@ -112,10 +112,11 @@ class Line:
         self.size -= group.size
         self._urgent_rows -= sum(part.rows for part in group.lanes[1])
         del self._groups[parts[0].key]
+        wanted = [part for part in parts if part.is_wanted(now)]
         for part in parts:
             if part.deadline <= now:
                 part.settle(LATE)
-        return [part for part in parts if not part.answer.done()]
+        return wanted
 
     def _take(self, group: _Group, now: float) -> list[Part]:
         """Remove and return the parts of the next batch of a group, and remove those before them that nobody wants."""

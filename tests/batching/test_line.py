@@ -74,6 +74,13 @@ def test_what_waits_is_counted_until_it_leaves() -> None:
     assert (waiting.rows, waiting.size, list(waiting)) == (0, 0, [])
 
 
+def test_a_group_that_left_at_one_go_keeps_nobody_with_priority_waiting() -> None:
+    waiting = line(part(priority=1), part(priority=1), max_rows=2)
+    assert waiting.batches(1) == 1
+    assert len(waiting.take(0.0)) == 2
+    assert waiting.batches(1) == 0
+
+
 def test_priority_goes_first_within_a_key_and_between_keys() -> None:
     old, urgent, other = part("a"), part("a", priority=1), part("b", priority=1)
     waiting = line(old, urgent, other, max_rows=1)
