@@ -130,12 +130,6 @@ def test_what_is_wrong_is_named(client: Any) -> None:
     assert (code, '"none" not found' in str(text)) == (wrong, True)
 
 
-def test_a_deadline_that_is_over_is_told_as_that(client: Any) -> None:
-    with pytest.raises(grpc.RpcError) as error:
-        client.Predict(request(a=A, b=B), timeout=1e-6)
-    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-
-
 def test_the_signatures_are_told(client: Any) -> None:
     wanted = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     wanted.model_spec.name = "kinds"
