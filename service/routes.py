@@ -157,8 +157,11 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
     `parts` are what the handlers find in their request's state: `models`, `health`, `sessions` and their
     `owner`, and the door's `authorize`. It raises PodError for what it refuses; the door answers.
     """
-    router = Router(lifespan=lifespan)
-    state = {**parts, "version": version, "documents": Documents(PLACES, version)}
+    return behind(Router(lifespan=lifespan), {**parts, "version": version, "documents": Documents(PLACES, version)})
+
+
+def behind(router: Router, state: Mapping[str, object]) -> ASGIApp:
+    """Return an application for requests whose route the door has found; all else of ASGI is the router's."""
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":

@@ -4,13 +4,13 @@ Each call is an HTTP request to `/package.Service/Method`, as which it stands in
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.codecs import http
@@ -19,7 +19,7 @@ from service.codecs.grpc.wire import Fields
 from service.errors import NotFound, NotSupported, PodError
 from service.handlers import small_body
 from service.models.models import Model
-from service.routes import Place, stage
+from service.routes import Place, behind, stage
 from service.types import Call, Reply, Signatures
 
 _TFSERVING: Final = "/tensorflow.serving"
@@ -159,14 +159,7 @@ def respond(_: Scope, error: PodError) -> Response:
 
 def api(version: str, **parts: object) -> ASGIApp:
     """Return the calls as an application behind the door; see routes.api."""
-    state = {**parts, "version": version}
-
-    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope.setdefault("state", {}).update(state)
-        found: ASGIApp = scope["route"].app
-        return found(scope, receive, send)
-
-    return app
+    return behind(Router(), {**parts, "version": version})
 
 
 async def _message(request: Request) -> Fields:
