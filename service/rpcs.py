@@ -20,7 +20,7 @@ from service.errors import NotFound, NotSupported, PodError
 from service.handlers import small_body
 from service.models.models import Model
 from service.routes import Place, behind, stage
-from service.types import Call, Reply, Signatures
+from service.types import Call, Reply, Signatures, nbytes
 
 _TFSERVING: Final = "/tensorflow.serving"
 _OIP: Final = "/inference.GRPCInferenceService"
@@ -60,7 +60,7 @@ class Infer:
             call = await stage("decode", len(body), self.codec.decode, request, model.signatures)  # 400
             deadline = min(state["deadline"], time.monotonic() + call.seconds)
             outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        size, reply = sum(array.nbytes for array in outputs.values()), Reply(outputs, model.name, model.version)
+        size, reply = sum(map(nbytes, outputs.values())), Reply(outputs, model.name, model.version)
         answer = await stage("encode", size, self.codec.encode, call, reply)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
