@@ -70,8 +70,8 @@ OWNERS: Final = {
     "soxr": ["speech.audio"],
     "opentelemetry": ["door.tracing"],
     "uvicorn": ["net.server", "net.connections", "net.connection", "net.http2", "adapter.protocol"],
-    "h2": ["net.http2"],
-    "hyperframe": ["net.http2"],
+    "h2": ["net.http2", "net.frames", "net.outflow"],
+    "hyperframe": ["net.frames"],
     "httptools": ["net.heads", "net.reader"],
     "uvloop": ["__main__", "adapter.__main__"],
     "signal": ["__main__", "adapter.__main__"],
@@ -104,7 +104,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 10740
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 10910
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

@@ -1,42 +1,37 @@
 """One gRPC call, between a stream of HTTP/2 and the application: an ASGI request whose body is the message.
 
-Source: grpc/doc/PROTOCOL-HTTP2.md, statuscodes.md and compression.md. Streams of several messages are not spoken here.
+Source: grpc/doc/PROTOCOL-HTTP2.md and statuscodes.md. Streams of several messages are not spoken here.
 """
 
 import asyncio
 import logging
 import re
-import zlib
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope
 
-from service.errors import InvalidRequest, NotSupported
+from service.net.incoming import PREFIX, Incoming
 
 Lines = list[tuple[bytes, bytes]]
 
-#: A message stands behind a byte that says whether it is packed, and its length in four.
-_PREFIX: Final = 5
-#: What the application is told of a call's metadata: all that it looks at.
-_PASSED: Final = frozenset(
-    (b"authorization", b"baggage", b"traceparent", b"tracestate", b"user-agent", b"x-request-id")
-)
 #: The header by which Envoy tells an application how long it will wait, in milliseconds.
 _EXPECTED: Final = b"x-envoy-expected-rq-timeout-ms"
+#: What the application is told of a call's metadata: all that it looks at.
+_PASSED: Final = frozenset(
+    (_EXPECTED, b"authorization", b"baggage", b"traceparent", b"tracestate", b"user-agent", b"x-request-id")
+)
+_CONTENT: Final = re.compile(rb"application/grpc([+;].*)?")
 _TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 #: Milliseconds.
 _UNITS: Final = {b"H": 3.6e6, b"M": 6e4, b"S": 1e3, b"m": 1.0, b"u": 1e-3, b"n": 1e-6}
-_PACKED: Final = (b"gzip", b"deflate")
-#: Of what is unpacked at a time.
-_STEP: Final = 64 << 10
 _HEAD: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _ENCODINGS: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 _INTERNAL: Final = 13
 #: gRPC's by HTTP's. A pod that is full is UNAVAILABLE, as TensorFlow Serving is: clients try that again.
 _STATUSES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 3, 415: 3, 429: 14, 501: 12, 503: 14, 504: 4}
-#: Of an error's text, in a header.
+#: Bytes of an error's text; in a header they may be three times as many, and clients take 8 KiB of those in all.
 _LONGEST_TEXT: Final = 1024
 _PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
@@ -64,21 +59,25 @@ class Call:
 
     def __init__(self, peer: Peer, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._peer, self._number, self._headers = peer, number, dict(headers)
-        #: What has come and was not asked for yet, and how many bytes of the client's allowance that took.
-        self._arrived, self._unread = bytearray(), 0
-        #: The client has sent all, and has been sent all.
-        self.whole = self.answered = False
-        self._lost = False
+        #: In which it is answered.
+        self.task: asyncio.Task[None] | None = None
+        self._incoming = Incoming(self._headers.get(b"grpc-encoding", b"identity"))
+        #: How many bytes of the client's allowance were taken by what has come and was not handed out yet.
+        self._unread = 0
+        #: The client has been sent all, the application has been handed all, and nobody is there any more.
+        self.answered = self._delivered = self._lost = False
         self._waiter: asyncio.Future[None] | None = None
-        #: Bytes of the message that are still to come, once it has begun.
-        self._left: int | None = None
-        self._unpacker: Any = None
         self._status, self._metadata, self._body = 500, Lines(), b""
+
+    @property
+    def whole(self) -> bool:
+        """True when the client has sent all."""
+        return self._incoming.whole
 
     async def run(self, app: ASGIApp) -> None:
         """Have the application answer; whatever it does, the stream ends."""
         try:
-            if self._headers.get(b"content-type", b"").startswith(b"application/grpc"):
+            if _CONTENT.fullmatch(self._headers.get(b"content-type", b"")):
                 await app(self._scope(), self.receive, self.send)
             else:
                 await self._peer.answer(self._number, [(b":status", b"415")], b"", [])
@@ -90,35 +89,31 @@ class Call:
 
     def take(self, data: bytes, size: int) -> None:
         """Take a piece of the message, for which the client was allowed `size` bytes."""
-        self._arrived += data
+        if not self._delivered:
+            self._incoming.arrived += data
         self._unread += size
         self._wake()
 
     def end(self) -> None:
         """Take note that the client has sent all."""
-        self.whole = True
+        self._incoming.whole = True
         self._wake()
 
     def lose(self) -> None:
-        """Take note that the client is gone."""
+        """Take note that the client is gone; what was to be done for it is cancelled."""
         self._lost = True
-        self._wake()
+        self._consumed()
+        if self.task:
+            self.task.cancel()
 
     async def receive(self) -> Message:
-        """Return the next piece of the message, an empty one if there is none; or word that the client is gone (ASGI).
+        """Return the next piece of the message, or, after the last, word that the client is gone (ASGI).
 
-        Raises InvalidRequest for one that cannot be unpacked, NotSupported for one packed in a way not known here.
+        Raises as Incoming does.
         """
         while not self._lost:
-            if self._left is None and len(self._arrived) >= _PREFIX:
-                self._begin()
-            piece, more = self._next()
-            if piece or not more:
-                self._consumed()
-                return {"type": "http.request", "body": piece, "more_body": more}
-            if self.whole:
-                break  # amid the message
-            self._consumed()
+            if not self._delivered and (found := self._incoming.piece()):
+                return await self._deliver(*found)
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         return {"type": "http.disconnect"}
@@ -132,7 +127,7 @@ class Call:
         if message.get("more_body", False) or self._lost:
             return
         if self._status == 200:
-            body = len(self._body).to_bytes(_PREFIX, "big") + self._body  # a flag of 0, and the length
+            body = len(self._body).to_bytes(PREFIX, "big") + self._body  # a flag of 0, and the length
             await self._peer.answer(self._number, _HEAD, body, [(b"grpc-status", b"0"), *self._metadata])
         else:
             await self._peer.answer(self._number, [*_HEAD, *self._fault(), *self._metadata], b"", [])
@@ -142,7 +137,7 @@ class Call:
         if found := _TIMEOUT.fullmatch(self._headers.get(b"grpc-timeout", b"")):
             milliseconds = min(int(found[1]) * _UNITS[found[2]], 1e9 - 1)
             headers.append((_EXPECTED, b"%d" % max(1, milliseconds)))
-        path = self._headers[b":path"]
+        path = self._headers.get(b":path", b"")  # CONNECT has none
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -158,51 +153,20 @@ class Call:
             "server": None,
         }
 
-    def _begin(self) -> None:
-        """Read the prefix. Raises as `receive` does."""
-        packed, self._left = self._arrived[0], int.from_bytes(self._arrived[1:_PREFIX], "big")
-        del self._arrived[:_PREFIX]
-        encoding = self._headers.get(b"grpc-encoding", b"identity")
-        if packed and encoding not in _PACKED:
-            raise NotSupported(f"grpc-encoding {encoding.decode('latin-1')[:64]} is not supported")
-        self._unpacker = zlib.decompressobj(47) if packed else None  # either form, as its first bytes say
-
-    def _next(self) -> tuple[bytes, bool]:
-        """Return what there is of the message, some of it if it is packed, and whether there is more to come."""
-        if self._left is None:
-            return b"", not self.whole
-        piece = b""
-        while not piece and (self._arrived or self._tail):
-            data = self._tail or self._taken()
-            piece = self._unpacked(data) if self._unpacker else data
-            if not self._left and not self._tail:
-                break
-        return piece, bool(self._left or self._tail)
-
-    @property
-    def _tail(self) -> bytes:
-        """What was taken and is not unpacked yet."""
-        return self._unpacker.unconsumed_tail if self._unpacker else b""
-
-    def _taken(self) -> bytes:
-        """Take what has come of the message."""
-        piece = bytes(self._arrived[: self._left])
-        del self._arrived[: len(piece)]
-        self._left = (self._left or 0) - len(piece)
-        return piece
-
-    def _unpacked(self, data: bytes) -> bytes:
-        try:
-            piece: bytes = self._unpacker.decompress(data, _STEP)
-        except zlib.error as error:
-            raise InvalidRequest(f"the message cannot be unpacked: {error}") from None
-        if not (self._left or self._tail or self._unpacker.eof):
-            raise InvalidRequest("the message cannot be unpacked: its end is missing")
-        return piece
+    async def _deliver(self, piece: bytes, more: bool) -> Message:
+        """Return a piece of the message, and let the client send more once there is nothing left of what it sent."""
+        if more:
+            if not self._incoming.arrived:
+                self._consumed()
+            await asyncio.sleep(0)  # a little may be much when it is unpacked
+        else:
+            self._delivered = True
+            self._incoming.arrived.clear()
+        return {"type": "http.request", "body": piece, "more_body": more}
 
     def _fault(self) -> Lines:
         """Return the status of a call that failed; in the text what is not printable is in hexadecimal digits."""
-        text = quote(self._body.decode(errors="replace")[:_LONGEST_TEXT], safe=_PRINTABLE)
+        text = quote(self._body[:_LONGEST_TEXT].decode(errors="ignore"), safe=_PRINTABLE)
         lines = [(b"grpc-status", b"%d" % _STATUSES.get(self._status, _INTERNAL)), (b"grpc-message", text.encode())]
         return [*lines, _ENCODINGS] if self._status == 501 else lines
 

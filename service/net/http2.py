@@ -1,41 +1,31 @@
 """One client's connection in HTTP/2, over which gRPC is spoken: streams side by side, each a call.
 
 The h2 package keeps the protocol; here is what a server owes besides: calls are cancelled when their client is gone, a
-client that does not read is not written to without end, and a connection ends without the loss of a call.
+client that keeps the pod busy with anything but calls is sent away, and a connection ends without the loss of a call.
 """
 
 import asyncio
 import contextlib
-from typing import Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from h2 import events
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 from uvicorn import Config
 
 from service.net.alarm import Alarm
 from service.net.connections import Connections
+from service.net.frames import CALLS, GOAWAY, begun
 from service.net.grpc import Call, Lines
-from service.net.server import unread
+from service.net.outflow import Outflow
 
-#: Calls under way on one connection; and bytes that a client may send ahead of what is asked for, of one and of all.
-_CALLS: Final = 1000
-_WINDOW: Final = 1 << 20
-_ALL_WINDOWS: Final = 16 << 20
-_SETTINGS: Final = {
-    SettingCodes.MAX_CONCURRENT_STREAMS: _CALLS,
-    SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-    SettingCodes.MAX_HEADER_LIST_SIZE: 16 << 10,
-}
 #: Seconds after which a client is asked to connect anew: so that pods which were added have their share.
 _AGE: Final = 60.0
-#: So many calls a client may take back before they are answered, besides as many as were answered.
-_TAKEN_BACK: Final = 200
-_LAST: Final = (1 << 31) - 1
+#: Bytes that a client may send between two answers besides the heads and messages of calls; and those that are looked
+#: at before they are counted: they may be hundreds of frames.
+_TALK: Final = 64 << 10
+_PIECE: Final = 8 << 10
+_FRAME_HEAD: Final = 9
 _PING: Final = b"draining"
 
 
@@ -50,15 +40,12 @@ class Http2(asyncio.Protocol):
         self.idle_since = self.loop.time()
         self.in_head = False
         self._connections, self._app = server_state, config.loaded_app
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self._h2 = begun()
         self._calls: dict[int, Call] = {}
-        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._answered = self._taken_back = 0
-        #: Done whenever more may be written.
-        self._writable = self.loop.create_future()
-        self._paused = False
-        #: The client has read what it may do; was told to connect anew; has read that.
-        self._greeted = self._leaving = self._left = False
+        self._talk = _TALK
+        #: The client has read what it may do; was told to connect anew; will call no more; is not listened to any more.
+        self._greeted = self._leaving = self._left = self._deaf = False
         #: By when the client has to have said what it has to say next, and to have read what was sent to it.
         self._waiting = Alarm(self.loop, self._abort)
         self._writing = Alarm(self.loop, self._abort)
@@ -67,168 +54,194 @@ class Http2(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """True while there is no call."""
-        return not self._tasks
+        return not self._calls
 
     @property
     def fresh(self) -> bool:
         """True before the first call."""
-        return not (self._answered or self._tasks)
+        return not (self._answered or self._calls)
 
     def drain(self) -> None:
         """Have the client connect anew for what it calls next: no call is lost, for it answers a ping first."""
-        if self._greeted and not (self._leaving or self.transport.is_closing()):
+        if self._greeted and not (self._leaving or self._deaf or self.transport.is_closing()):
             self._leaving = True
-            self._flush()
-            # Not by the package, which then would take no frame any more.
-            self.transport.write(GoAwayFrame(0, last_stream_id=_LAST).serialize())
+            self._out.flush()
+            self.transport.write(GOAWAY)
             self._h2.ping(_PING)
-            self._flush()
+            self._out.flush()
             self._waiting.set(self._connections.patience.header)
 
     def close_if_idle(self) -> None:
-        """Close, unless a call is under way: in the works, or in the socket."""
+        """Close after the last call; the first may be on its way, until the client has read what it may do."""
         self.drain()
-        if not (self._greeted or unread(self.transport)):
-            self.transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what a client may do, and wait for what it says."""
         self.transport = cast("asyncio.Transport", transport)
-        self._h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
-        self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(_ALL_WINDOWS)
-        self._flush()
+        self._out = Outflow(self._h2, self.transport, self._connections.patience.header)
+        self._out.flush()
         self._waiting.set(self._connections.patience.header)
         self._age.set(_AGE)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it ended
         """Forget the connection, and cancel what it asked for."""
-        for call in self._calls.values():
-            call.lose()
-        for task in self._tasks.values():
-            task.cancel()
-        self._wake()
+        self._cancel()
         self._waiting.close()
         self._writing.close()
         self._age.close()
         self._connections.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take frames."""
-        try:
-            for event in self._h2.receive_data(data):
-                self._take(event)
-        except ProtocolError:  # the package has put together what the client is told of it
-            self._flush()
-            self.transport.close()
-        else:
-            self._flush()
+        """Take frames, unless nobody listens any more."""
+        view = memoryview(data)
+        while view and not self._deaf:
+            try:
+                self._take(view[:_PIECE])
+            except ProtocolError:  # the package has put together what the client is told of it
+                self._end()
+            view = view[_PIECE:]
+        if not self._deaf:
+            self._out.flush()
+            self._out.wake()
+
+    def eof_received(self) -> None:
+        """Close, once what was written is read: a client that says no more will mostly be gone."""
+        self._writing.set(self._connections.patience.header)
 
     def pause_writing(self) -> None:
         """Wait for the client to read, and do not answer its pings meanwhile."""
-        self._paused = True
+        self._out.paused = True
         self.transport.pause_reading()
         self._writing.set(self._connections.patience.header)
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._paused = False
-        self.transport.resume_reading()
-        self._writing.unset()
-        self._wake()
+        self._out.paused = False
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._writing.unset()
+            self._out.wake()
 
     def consumed(self, number: int, size: int) -> None:
-        """Let the client send so many bytes more."""
-        if number in self._calls:
+        """Let the client send so many bytes more, on all streams together if not on this one."""
+        if not self._deaf:
             self._h2.acknowledge_received_data(size, number)
-            self._flush()
+            self._out.flush()
 
     async def answer(self, number: int, head: Lines, body: bytes, trailers: Lines) -> None:
-        """Send an answer; without trailers the head is all. Raises TimeoutError if the client does not take it."""
-        if number not in self._calls:
+        """Send an answer; without trailers the head is all. Raises CancelledError if the client does not take it."""
+        if not (call := self._calls.get(number)):
             return
         self._h2.send_headers(number, head, end_stream=not trailers)
-        rest = memoryview(body)
-        while rest:
-            size = min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size, len(rest))
-            if size > 0 and not self._paused:
-                self._h2.send_data(number, rest[:size])
-                rest = rest[size:]
-                continue
-            self._flush()
-            async with asyncio.timeout(self._connections.patience.header):
-                await asyncio.shield(self._writable)
-            if number not in self._calls:
-                return
         if trailers:
+            await self._out.send(number, body)
             self._h2.send_headers(number, trailers, end_stream=True)
-        self._calls[number].answered = True
+        call.answered = True
         self._answered += 1
-        self._flush()
+        self._talk = max(self._talk, _TALK)
+        self._out.flush()
 
     def reset(self, number: int) -> None:
         """End a stream, if it has not ended by itself: the client may still be sending, or miss the answer's end."""
-        self._tasks.pop(number, None)
-        call = self._calls.pop(number, None)
-        if call and not (call.whole and call.answered):
-            with contextlib.suppress(ProtocolError):
-                self._h2.reset_stream(number, ErrorCodes.NO_ERROR if call.answered else ErrorCodes.INTERNAL_ERROR)
-            self._flush()
-        if self._connections.draining:
-            self.drain()
-        self._close_if_left()
-
-    def _take(self, event: events.Event) -> None:
-        if isinstance(event, events.RequestReceived):
-            self._begin(event.stream_id, event.headers)
-        elif isinstance(event, events.DataReceived) and event.stream_id in self._calls:
-            self._calls[event.stream_id].take(event.data, event.flow_controlled_length)
-        elif isinstance(event, events.StreamEnded) and event.stream_id in self._calls:
-            self._calls[event.stream_id].end()
-        elif isinstance(event, events.StreamReset):
-            self._take_back(event.stream_id)
-        elif isinstance(event, events.WindowUpdated | events.RemoteSettingsChanged):
-            self._wake()
-        elif isinstance(event, events.SettingsAcknowledged):
-            self._waiting.unset()
-            self._greeted = True
-        elif isinstance(event, events.PingAckReceived) and event.ping_data == _PING:
-            self._waiting.unset()
-            self._left = True
-            self._close_if_left()
-        elif isinstance(event, events.ConnectionTerminated):
-            self.transport.close()
-
-    def _begin(self, number: int, headers: Lines) -> None:
-        """Have the application answer a call."""
-        self._calls[number] = call = Call(self, number, headers)
-        self._tasks[number] = self.loop.create_task(call.run(self._app))
-
-    def _take_back(self, number: int) -> None:
-        """Cancel a call that the client does not want answered any more; too many of that are an attack."""
-        self._taken_back += 1
         if call := self._calls.pop(number, None):
-            call.lose()
-            self._tasks[number].cancel()
-        if self._taken_back > _TAKEN_BACK + self._answered:
+            if not (call.whole and call.answered):
+                if not call.whole:
+                    self._talk += self._h2.remote_flow_control_window(number)  # it may be on its way
+                self._h2.reset_stream(number, ErrorCodes.NO_ERROR if call.answered else ErrorCodes.INTERNAL_ERROR)
+                self._out.flush()
+            self._ended()
+
+    def _take(self, data: memoryview) -> None:
+        """Take a piece of what the client says. Raises ProtocolError."""
+        self._talk -= len(data)
+        for event in self._h2.receive_data(data):
+            if (take := self._takes.get(type(event))) and not self._deaf:
+                take(self, event)
+        if not self._deaf and (self._talk < 0 or self._taken_back > CALLS + self._answered):
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
-            self._flush()
-            self.transport.close()
+            self._end()
 
-    def _close_if_left(self) -> None:
-        if self._left and not self._tasks:
-            self.transport.close()
+    def _begin(self, event: events.RequestReceived) -> None:
+        """Have the application answer a call."""
+        number = event.stream_id
+        if self._left:
+            with contextlib.suppress(ProtocolError):  # the client has reset it
+                self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            return
+        self._talk += _FRAME_HEAD + sum(len(name) + len(value) for name, value in event.headers)
+        self._calls[number] = call = Call(self, number, event.headers)
+        call.task = self.loop.create_task(call.run(self._app))
+        if self._connections.draining:  # now, not with the answer: many a client's next call would cross it
+            self.drain()
 
-    def _flush(self) -> None:
-        data = self._h2.data_to_send()
-        if data and not self.transport.is_closing():
-            self.transport.write(data)
+    def _data(self, event: events.DataReceived) -> None:
+        if call := self._calls.get(event.stream_id):
+            self._talk += _FRAME_HEAD + len(event.data) if event.data else 0
+            call.take(event.data, event.flow_controlled_length)
+        else:
+            self.consumed(event.stream_id, event.flow_controlled_length)
 
-    def _wake(self) -> None:
-        """Have those go on that wait to write."""
-        before, self._writable = self._writable, self.loop.create_future()
-        before.set_result(None)
+    def _whole(self, event: events.StreamEnded) -> None:
+        if call := self._calls.get(event.stream_id):
+            call.end()
+
+    def _take_back(self, event: events.StreamReset) -> None:
+        """Cancel a call that the client does not want answered any more."""
+        self._taken_back += 1
+        if call := self._calls.pop(event.stream_id, None):
+            call.lose()
+            self._ended()
+
+    def _greet(self, _: events.SettingsAcknowledged) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self._waiting.unset()
+            if self._connections.closing:
+                self.drain()
+
+    def _leave(self, event: events.PingAckReceived) -> None:
+        if self._leaving and event.ping_data == _PING:
+            self._waiting.unset()
+            self._call_no_more()
+
+    def _call_no_more(self, _: object = None) -> None:
+        """Close after the last call that is under way."""
+        self._left = True
+        if not self._calls:
+            self._end()
+
+    def _ended(self) -> None:
+        """Go on after a call has ended."""
+        if not self._calls:
+            self.idle_since = self.loop.time()
+        if self._left:
+            self._call_no_more()
+
+    def _end(self) -> None:
+        """Say no more, and listen until the client closes: what is left unread would take the last answers from it."""
+        if not (self._deaf or self.transport.is_closing()):
+            self._out.flush()
+            self._cancel()
+            self._waiting.set(self._connections.patience.header)
+            with contextlib.suppress(OSError):  # the client has closed already
+                self.transport.write_eof()
+
+    def _cancel(self) -> None:
+        """Cancel all calls, and take no more."""
+        self._deaf = True
+        while self._calls:
+            self._calls.popitem()[1].lose()
 
     def _abort(self) -> None:
         self.transport.abort()
+
+    _takes: ClassVar[dict[type[events.Event], Any]] = {
+        events.RequestReceived: _begin,
+        events.DataReceived: _data,
+        events.StreamEnded: _whole,
+        events.StreamReset: _take_back,
+        events.SettingsAcknowledged: _greet,
+        events.PingAckReceived: _leave,
+        events.ConnectionTerminated: _call_no_more,
+    }

@@ -1,0 +1,43 @@
+"""The protocol of one connection in HTTP/2, as the h2 package keeps it, with what is said to every client."""
+
+from typing import Final
+
+from h2 import events
+from h2.config import H2Configuration
+from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+#: Calls under way on one connection; and bytes that a client may send ahead of what is asked for, of one and of all.
+CALLS: Final = 1000
+_WINDOW: Final = 1 << 20
+_ALL_WINDOWS: Final = 16 << 20
+_SETTINGS: Final = {
+    SettingCodes.MAX_CONCURRENT_STREAMS: CALLS,
+    SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
+    SettingCodes.MAX_HEADER_LIST_SIZE: 16 << 10,
+}
+_LAST: Final = (1 << 31) - 1
+#: Asks a client to connect anew for its next calls. Not by the package, which then would take no frame any more.
+GOAWAY: Final = GoAwayFrame(0, last_stream_id=_LAST).serialize()
+
+
+def begun() -> H2Connection:
+    """Return the state of a new connection; what its client may do is said in the first data to send."""
+    config = H2Configuration(client_side=False, header_encoding=None)
+    # What is sent is right without a look at it, and of what comes cookies alone would be made anew.
+    config.validate_outbound_headers = config.normalize_outbound_headers = config.normalize_inbound_headers = False
+    h2 = H2Connection(config)
+    h2.state_machine = _Lasting()
+    h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
+    h2.initiate_connection()
+    h2.increment_flow_control_window(_ALL_WINDOWS)
+    return h2
+
+
+class _Lasting(H2ConnectionStateMachine):
+    """Goes on after a client has said that it will call no more: it waits for what it has called."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[events.Event]:
+        """Take note of what is received or sent. Raises ProtocolError."""
+        return [] if input_ is ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
