@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.app import Pod
+from service.net.connection import Connection
 from service.net.connections import Patience
 from service.net.drain import Drain, DrainingServer
 from service.net.server import listen
@@ -65,11 +66,16 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, patience: Patience = PATIENT, drain: Drain | None = None) -> AsyncIterator[Serving]:
+async def serving(
+    app: ASGIApp,
+    patience: Patience = PATIENT,
+    drain: Drain | None = None,
+    protocol: Callable[..., asyncio.Protocol] = Connection,
+) -> AsyncIterator[Serving]:
     """Serve `app` on a free port of the loopback interface."""
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = DrainingServer(app, listener, patience, drain or Drain(delay=0.0, timeout=5.0))
+    server = DrainingServer(app, listener, patience, drain or Drain(delay=0.0, timeout=5.0), protocol)
     pod = Serving(server, port, asyncio.create_task(server.run_until_stopped()))
     try:
         yield pod
