@@ -6,6 +6,7 @@ client that keeps the pod busy with anything but calls is sent away, and a conne
 
 import asyncio
 import contextlib
+import random
 from typing import Any, ClassVar, Final, cast
 
 from h2 import events
@@ -81,7 +82,7 @@ class Http2(asyncio.Protocol):
         self._out = Outflow(self._h2, self.transport, self._connections.patience.header)
         self._out.flush()
         self._waiting.set(self._connections.patience.header)
-        self._age.set(_AGE)
+        self._age.set(_AGE * random.uniform(0.9, 1.1))  # noqa: S311 - so that not all come at once
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it ended
