@@ -22,10 +22,11 @@ def export(weights: network.Weights, folder: Path) -> None:
         scores, frames = network.scores(samples, lengths, weights)
         return {"scores": scores, "frames": frames}
 
+    # Before the SavedModel: a pod that watches the folder takes it up as soon as that is there.
+    (folder / "assets.extra").mkdir(parents=True, exist_ok=True)
+    (folder / "assets.extra/labels.txt").write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
     signatures = {"serving_default": tf.function(serve, input_signature=network.INPUTS)}
     tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
-    (folder / "assets.extra").mkdir(exist_ok=True)
-    (folder / "assets.extra/labels.txt").write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
 
 
 if __name__ == "__main__":
