@@ -1,10 +1,16 @@
 """All connections of one server: how long they are waited for, how many there may be, how they end."""
 
 import asyncio
+import heapq
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from uvicorn.server import ServerState
+
+#: To make room takes a look at all connections: so one in so many is cut at once; and where none can be, there is no
+#: other look for so many seconds.
+_SHARE: Final = 64
+_PAUSE: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,11 @@ class Connections(ServerState):
         super().__init__()
         self.connections: set[Held] = set()  # type: ignore[assignment]  # uvicorn's own protocols have other methods
         self.patience = patience
+        #: Calls under way on all of them, where one may have several.
+        self.calls = 0
+        #: Those that are known to close, and hold no place any more; and when it is time to look for others to cut.
+        self._leaving: set[Held] = set()
+        self._look_at = 0.0
         #: Every answer says `Connection: close`.
         self.draining = False
         #: No connection outlives its answer; with the last one, `gone` is set.
@@ -81,20 +92,35 @@ class Connections(ServerState):
     def add(self, connection: Held) -> None:
         """Take in a connection."""
         self.connections.add(connection)
-        if len(self.connections) > self.patience.connections:
+        if self._too_many:
             self._make_room(connection)
 
     def remove(self, connection: Held) -> None:
         """Forget a connection that has ended."""
         self.connections.discard(connection)
+        self._leaving.discard(connection)
         self._ended()
 
+    @property
+    def _too_many(self) -> bool:
+        return len(self.connections) - len(self._leaving) > self.patience.connections
+
     def _make_room(self, newcomer: Held) -> None:
-        """If there are too many connections, cut the one that has kept a place the longest without a whole request."""
-        held = [each for each in self.connections if not each.transport.is_closing()]
-        if len(held) > self.patience.connections:
-            waiting = [each for each in held if each is not newcomer and (each.idle or each.fresh or each.in_head)]
-            min(waiting, key=lambda each: (each.in_head, each.idle_since), default=newcomer).transport.abort()
+        """If there is none, cut who kept a place the longest without a whole request; if nobody did, the newcomer."""
+        cut: list[Held] = []
+        if newcomer.idle_since >= self._look_at:
+            self._leaving.update(each for each in self.connections if each.transport.is_closing())
+            if not self._too_many:
+                return
+            held = self.connections - self._leaving - {newcomer}
+            waiting = [each for each in held if each.idle or each.fresh or each.in_head]
+            many = 1 + self.patience.connections // _SHARE
+            cut = heapq.nsmallest(many, waiting, key=lambda each: (each.in_head, each.idle_since))
+            if not cut:
+                self._look_at = newcomer.idle_since + _PAUSE
+        for each in cut or [newcomer]:
+            self._leaving.add(each)
+            each.transport.abort()
 
     def _ended(self) -> None:
         """Take note that a connection may have been the last."""

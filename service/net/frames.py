@@ -5,17 +5,23 @@ from typing import Final
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachine
-from h2.settings import SettingCodes, Settings
+from h2.settings import ChangedSetting, SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-#: Calls under way on one connection; and bytes that a client may send ahead of what is asked for, of one and of all.
-CALLS: Final = 1000
+#: Calls under way on one connection, and on all.
+_CALLS: Final = 128
+ALL_CALLS: Final = 4096
+#: Bytes that a client may send ahead of what is asked for, of one call and of all on its connection.
 _WINDOW: Final = 1 << 20
-_ALL_WINDOWS: Final = 16 << 20
+ALL_WINDOWS: Final = 16 << 20
+#: Bytes of the heads that have been sent to a client, which are kept to send them shorter; it allows so many at first.
+_TABLE: Final = 4 << 10
+#: Bytes that the head of a call may have.
+_HEAD: Final = 16 << 10
 _SETTINGS: Final = {
-    SettingCodes.MAX_CONCURRENT_STREAMS: CALLS,
+    SettingCodes.MAX_CONCURRENT_STREAMS: _CALLS,
     SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-    SettingCodes.MAX_HEADER_LIST_SIZE: 16 << 10,
+    SettingCodes.MAX_HEADER_LIST_SIZE: _HEAD,
 }
 _LAST: Final = (1 << 31) - 1
 #: Asks a client to connect anew for its next calls. Not by the package, which then would take no frame any more.
@@ -30,9 +36,22 @@ def begun() -> H2Connection:
     h2 = H2Connection(config)
     h2.state_machine = _Lasting()
     h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
+    h2.remote_settings = _Modest(client=True)
+    h2.decoder.max_header_list_size = _HEAD
     h2.initiate_connection()
-    h2.increment_flow_control_window(_ALL_WINDOWS)
+    h2.increment_flow_control_window(ALL_WINDOWS)
     return h2
+
+
+class _Modest(Settings):
+    """Has the package keep no more of what was sent than every client allows at first, whatever this one does."""
+
+    def acknowledge(self) -> dict[SettingCodes | int, ChangedSetting]:
+        """Return the settings that have changed."""
+        changes = super().acknowledge()
+        if table := changes.get(SettingCodes.HEADER_TABLE_SIZE):
+            table.new_value = min(table.new_value, _TABLE)
+        return changes
 
 
 class _Lasting(H2ConnectionStateMachine):

@@ -135,8 +135,10 @@ class Call:
     def _scope(self) -> Scope:
         headers = [(name, value) for name, value in self._headers.items() if name in _PASSED]
         if found := _TIMEOUT.fullmatch(self._headers.get(b"grpc-timeout", b"")):
-            milliseconds = min(int(found[1]) * _UNITS[found[2]], 1e9 - 1)
-            headers.append((_EXPECTED, b"%d" % max(1, milliseconds)))
+            milliseconds = max(1, min(int(found[1]) * _UNITS[found[2]], 1e9 - 1))
+            proxy = self._headers.get(_EXPECTED, b"")  # its time may be the shorter one
+            expected = int(proxy[:9]) if proxy.isdigit() else 0
+            headers.append((_EXPECTED, b"%d" % min(milliseconds, expected or milliseconds)))
         path = self._headers.get(b":path", b"")  # CONNECT has none
         return {
             "type": "http",

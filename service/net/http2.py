@@ -16,15 +16,14 @@ from uvicorn import Config
 
 from service.net.alarm import Alarm
 from service.net.connections import Connections
-from service.net.frames import CALLS, GOAWAY, begun
+from service.net.frames import ALL_CALLS, GOAWAY, begun
 from service.net.grpc import Call, Lines
 from service.net.outflow import Outflow
+from service.net.talk import Talk
 
 #: Seconds after which a client is asked to connect anew: so that pods which were added have their share.
 _AGE: Final = 60.0
-#: Bytes that a client may send between two answers besides the heads and messages of calls; and those that are looked
-#: at before they are counted: they may be hundreds of frames.
-_TALK: Final = 64 << 10
+#: Bytes that are looked at before they are counted: they may be hundreds of frames.
 _PIECE: Final = 8 << 10
 _FRAME_HEAD: Final = 9
 _PING: Final = b"draining"
@@ -43,8 +42,7 @@ class Http2(asyncio.Protocol):
         self._connections, self._app = server_state, config.loaded_app
         self._h2 = begun()
         self._calls: dict[int, Call] = {}
-        self._answered = self._taken_back = 0
-        self._talk = _TALK
+        self._talk = Talk()
         #: The client has read what it may do; was told to connect anew; will call no more; is not listened to any more.
         self._greeted = self._leaving = self._left = self._deaf = False
         #: By when the client has to have said what it has to say next, and to have read what was sent to it.
@@ -60,7 +58,7 @@ class Http2(asyncio.Protocol):
     @property
     def fresh(self) -> bool:
         """True before the first call."""
-        return not (self._answered or self._calls)
+        return not self._h2.highest_inbound_stream_id
 
     def drain(self) -> None:
         """Have the client connect anew for what it calls next: no call is lost, for it answers a ping first."""
@@ -79,7 +77,7 @@ class Http2(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say what a client may do, and wait for what it says."""
         self.transport = cast("asyncio.Transport", transport)
-        self._out = Outflow(self._h2, self.transport, self._connections.patience.header)
+        self._out = Outflow(self._h2, self.transport, self._connections.patience.header, self._talk)
         self._out.flush()
         self._waiting.set(self._connections.patience.header)
         self._age.set(_AGE * random.uniform(0.9, 1.1))  # noqa: S311 - so that not all come at once
@@ -139,8 +137,7 @@ class Http2(asyncio.Protocol):
             await self._out.send(number, body)
             self._h2.send_headers(number, trailers, end_stream=True)
         call.answered = True
-        self._answered += 1
-        self._talk = max(self._talk, _TALK)
+        self._talk.answered()
         self._out.flush()
 
     def reset(self, number: int) -> None:
@@ -148,29 +145,31 @@ class Http2(asyncio.Protocol):
         if call := self._calls.pop(number, None):
             if not (call.whole and call.answered):
                 if not call.whole:
-                    self._talk += self._h2.remote_flow_control_window(number)  # it may be on its way
+                    self._talk.allow(self._h2.remote_flow_control_window(number))  # it may be on its way
                 self._h2.reset_stream(number, ErrorCodes.NO_ERROR if call.answered else ErrorCodes.INTERNAL_ERROR)
                 self._out.flush()
             self._ended()
 
     def _take(self, data: memoryview) -> None:
         """Take a piece of what the client says. Raises ProtocolError."""
-        self._talk -= len(data)
+        self._talk.heard(len(data))
         for event in self._h2.receive_data(data):
             if (take := self._takes.get(type(event))) and not self._deaf:
                 take(self, event)
-        if not self._deaf and (self._talk < 0 or self._taken_back > CALLS + self._answered):
+        if not self._deaf and self._talk.too_much:
             self._h2.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self._end()
 
     def _begin(self, event: events.RequestReceived) -> None:
-        """Have the application answer a call."""
+        """Have the application answer a call, unless there are too many on all connections."""
         number = event.stream_id
-        if self._left:
+        if self._left or self._connections.calls >= ALL_CALLS:
             with contextlib.suppress(ProtocolError):  # the client has reset it
+                self._talk.allow(self._h2.remote_flow_control_window(number))  # it may be on its way
                 self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
-        self._talk += _FRAME_HEAD + sum(len(name) + len(value) for name, value in event.headers)
+        self._talk.allow(_FRAME_HEAD + sum(len(name) + len(value) for name, value in event.headers))
+        self._connections.calls += 1
         self._calls[number] = call = Call(self, number, event.headers)
         call.task = self.loop.create_task(call.run(self._app))
         if self._connections.draining:  # now, not with the answer: many a client's next call would cross it
@@ -178,7 +177,7 @@ class Http2(asyncio.Protocol):
 
     def _data(self, event: events.DataReceived) -> None:
         if call := self._calls.get(event.stream_id):
-            self._talk += _FRAME_HEAD + len(event.data) if event.data else 0
+            self._talk.allow(_FRAME_HEAD + len(event.data) if event.data else 0)
             call.take(event.data, event.flow_controlled_length)
         else:
             self.consumed(event.stream_id, event.flow_controlled_length)
@@ -189,7 +188,7 @@ class Http2(asyncio.Protocol):
 
     def _take_back(self, event: events.StreamReset) -> None:
         """Cancel a call that the client does not want answered any more."""
-        self._taken_back += 1
+        self._talk.taken_back += 1
         if call := self._calls.pop(event.stream_id, None):
             call.lose()
             self._ended()
@@ -214,6 +213,7 @@ class Http2(asyncio.Protocol):
 
     def _ended(self) -> None:
         """Go on after a call has ended."""
+        self._connections.calls -= 1
         if not self._calls:
             self.idle_since = self.loop.time()
         if self._left:
@@ -231,6 +231,7 @@ class Http2(asyncio.Protocol):
     def _cancel(self) -> None:
         """Cancel all calls, and take no more."""
         self._deaf = True
+        self._connections.calls -= len(self._calls)
         while self._calls:
             self._calls.popitem()[1].lose()
 

@@ -8,15 +8,19 @@ from typing import Final
 
 from h2.connection import H2Connection
 
+from service.net.talk import Talk
+
 #: A client that lets no more bytes through in the time it has is as good as gone.
 _SLOWEST: Final = 64 << 10
+#: Bytes that it may say to a frame of an answer: that it may be sent more, by both windows, and how fast that comes.
+_REPLY: Final = 64
 
 
 class Outflow:
     """What goes out of a connection to a client that may take `patience` seconds for every 64 KiB of an answer."""
 
-    def __init__(self, h2: H2Connection, transport: asyncio.Transport, patience: float) -> None:
-        self._h2, self._transport, self._patience = h2, transport, patience
+    def __init__(self, h2: H2Connection, transport: asyncio.Transport, patience: float, talk: Talk) -> None:
+        self._h2, self._transport, self._patience, self._talk = h2, transport, patience, talk
         #: The client does not read what was written.
         self.paused = False
         #: By their streams: the answers that wait, and how many bytes of each.
@@ -52,6 +56,7 @@ class Outflow:
             if size <= 0:
                 break
             self._h2.send_data(number, data[:size])
+            self._talk.allow(_REPLY)
             data = data[size:]
             if data:
                 self.flush()

@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, Final
 
 import httptools
@@ -16,6 +17,9 @@ Address = tuple[str, int]
 _HEAD_BYTES: Final = 64 << 10
 _TOO_LONG: Final = (431, f"the request's head is longer than {_HEAD_BYTES} bytes")
 _INVALID: Final = (400, "invalid HTTP request")
+_HOSTS: Final = (400, "a request of HTTP/1.1 has one Host header")
+_CODING: Final = (501, "of the transfer codings only chunked is spoken here")
+_VERSION: Final = (505, "HTTP/1.0 and HTTP/1.1 are spoken here")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -88,7 +92,8 @@ class Reader(asyncio.Protocol):
         headers, self._headers, url, self._url = self._headers, FORGET, self._url, b""
         if self._arrived > _HEAD_BYTES and size_of(headers) + len(url) > _HEAD_BYTES:
             self.fail(*_TOO_LONG)
-        version = parser.get_http_version()
+        version, given = parser.get_http_version(), dict(headers)
+        self._check(version, headers, given)
         path, raw_path, query = target(url)
         scope: Scope = {
             "type": "http",
@@ -105,7 +110,7 @@ class Reader(asyncio.Protocol):
             "server": self.server,
         }
         modern = version != "1.0"  # which knows neither connections that stay nor word in between
-        expects = modern and dict(headers).get(b"expect", b"").lower() == b"100-continue"
+        expects = modern and given.get(b"expect", b"").lower() == b"100-continue"
         self.latest = self.begin(scope, keep_alive=modern and parser.should_keep_alive(), expects=expects)
 
     def on_body(self, body: bytes) -> None:
@@ -126,6 +131,16 @@ class Reader(asyncio.Protocol):
         self._fault = (status, message)
         raise httptools.HttpParserError(message)
 
+    def _check(self, version: str, headers: Headers, given: Mapping[bytes, bytes]) -> None:
+        """Refuse what the parser lets pass (RFC 9112, 2.3, 3.2 and 6.1): others might see another request in it."""
+        if version == "1.1":
+            if b"host" not in given or (len(given) < len(headers) and len(_values(headers, b"host")) > 1):
+                self.fail(*_HOSTS)
+        elif version != "1.0":
+            self.fail(*_VERSION)
+        if b"transfer-encoding" in given and _values(headers, b"transfer-encoding") != [b"chunked"]:
+            self.fail(*_CODING)
+
     def _parse(self, data: bytes) -> bytes:
         """Return what has to be read again: a request that would rather speak another protocol, less that wish.
 
@@ -138,6 +153,10 @@ class Reader(asyncio.Protocol):
             self._parser = httptools.HttpRequestParser(self)
             return head + data[wish.args[0] :]
         return b""
+
+
+def _values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value.strip().lower() for given, value in headers if given == name]
 
 
 def address(transport: asyncio.BaseTransport, end: str) -> Address | None:

@@ -240,12 +240,12 @@ async def test_trailers_are_not_kept() -> None:
     [
         b"\x16\x03\x01\x00\xa5\x01",
         b"GET\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
-        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nbody",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nbody",
+        b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: pod\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nbody",
+        b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"GET / HTTP/1.1\r\nHost : pod\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: pod\r\n\r\n",
     ],
 )
 async def test_what_is_not_http_gets_400_and_the_connection_closed(data: bytes) -> None:
@@ -257,17 +257,50 @@ async def test_what_is_not_http_gets_400_and_the_connection_closed(data: bytes) 
         assert await client.ended() == b""
 
 
-BROKEN = [b"Transfer-Encoding: gzip\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"]
+@pytest.mark.parametrize(
+    ("head", "status", "text"),
+    [
+        (b"GET / HTTP/1.1", 400, b"one Host"),
+        (b"GET / HTTP/1.1\r\nHost: pod\r\nHost: pod", 400, b"one Host"),
+        (b"GET / HTTP/1.1\r\nHost: pod\r\nX: y\r\nHOST: other", 400, b"one Host"),
+        (b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: gzip, chunked", 501, b"chunked"),
+        (b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: gzip", 501, b"chunked"),
+        (b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: xchunked", 501, b"chunked"),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: gzip, chunked", 501, b"chunked"),
+        (b"GET / HTTP/0.9\r\nHost: pod", 505, b"HTTP/1.1"),
+        (b"GET / HTTP/2.0\r\nHost: pod", 505, b"HTTP/1.1"),
+    ],
+)
+async def test_what_others_might_read_otherwise_is_refused(head: bytes, status: int, text: bytes) -> None:
+    async with serving(echo) as pod:
+        client = await pod.connect()
+        found, headers, body = await client.ask(head + b"\r\n\r\n0\r\n\r\n" + GET)
+        assert (found, headers["connection"], text in body) == (status, "close", True)
+        assert await client.ended() == b""
 
 
-@pytest.mark.parametrize("rest", BROKEN)
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.0",
+        b"GET / HTTP/1.1\r\nhost:",
+        b"GET / HTTP/1.1\r\nHost: pod\r\nX: 1\r\nX: 2",
+        b"POST / HTTP/1.1\r\nHost: pod\r\nTransfer-Encoding: Chunked",
+    ],
+)
+async def test_what_nobody_might_is_answered(head: bytes) -> None:
+    async with serving(echo) as pod:
+        assert (await (await pod.connect()).ask(head + b"\r\n\r\n0\r\n\r\n"))[0] == 200
+
+
+@pytest.mark.parametrize("rest", [b"zz\r\n", b"1;\n\r\n"])
 async def test_an_answer_to_what_turned_out_to_be_no_http_is_not_given(
     rest: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The application answers without a look at the body."""
     async with serving(echo) as pod:
         client = await pod.connect()
-        assert (await client.ask(GET[:-2] + rest))[0] == 400
+        assert (await client.ask(GET[:-2] + b"Transfer-Encoding: chunked\r\n\r\n" + rest))[0] == 400
         assert await client.ended() == b""
     assert not caplog.records
 

@@ -181,14 +181,23 @@ async def test_a_timeout_is_passed_in_milliseconds(given: bytes, milliseconds: b
         assert app.header(b"x-envoy-expected-rq-timeout-ms") == milliseconds
 
 
-async def test_what_a_proxy_will_wait_counts_if_the_client_says_nothing_of_it() -> None:
+@pytest.mark.parametrize(
+    ("proxy", "client", "counts"),
+    [
+        (b"700", b"", b"700"),
+        (b"700", b"1S", b"700"),
+        (b"700", b"600m", b"600"),
+        (b"0", b"1S", b"1000"),
+        (b"-7", b"1S", b"1000"),
+    ],
+)
+async def test_of_what_a_proxy_and_the_client_will_wait_the_lower_counts(
+    proxy: bytes, client: bytes, counts: bytes
+) -> None:
     app = App()
     async with calling(app) as pod:
-        caller = await connect(pod)
-        await caller.call(x_envoy_expected_rq_timeout_ms=b"700")
-        assert app.header(b"x-envoy-expected-rq-timeout-ms") == b"700"
-        await caller.call(x_envoy_expected_rq_timeout_ms=b"700", grpc_timeout=b"1S")
-        assert app.header(b"x-envoy-expected-rq-timeout-ms") == b"1000"
+        await (await connect(pod)).call(x_envoy_expected_rq_timeout_ms=proxy, grpc_timeout=client)
+        assert app.header(b"x-envoy-expected-rq-timeout-ms") == counts
 
 
 async def test_a_packed_message_is_unpacked() -> None:

@@ -12,6 +12,8 @@ import grpc
 import hpack
 import pytest
 from h2 import events
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
 from starlette.types import Receive, Scope, Send
 
 from service.net import http2
@@ -170,7 +172,7 @@ async def test_a_call_that_is_taken_back_with_the_same_breath_leaves_nothing() -
     async with calling(App()) as pod:
         caller = await connect(pod)
         await caller.flush(b"".join(head(number) + frame(RST, number, bytes(4)) for number in range(1, 200, 2)))
-        await until(lambda: connection(pod)._taken_back == 100)
+        await until(lambda: connection(pod)._talk.taken_back == 100)
         assert connection(pod).idle
         pod.server.drain()
         await caller.end()
@@ -258,6 +260,22 @@ async def test_answers_that_wait_for_one_window_have_their_turn() -> None:
         assert app.answered == 100
 
 
+async def test_a_client_that_opens_its_windows_with_every_frame_gets_a_long_answer() -> None:
+    """And asks each time how long that takes, as gRPC's own clients do."""
+    async with calling(App(400_000)) as pod:
+        caller = await connect(pod, window=200, reads=False)
+        answered, read = caller.streams[await caller.begin(message(b""))], 0
+        while not (answered.ended or caller.ended):
+            await caller.read()
+            if (new := len(answered.body) - read) and not answered.ended:
+                caller.h2.increment_flow_control_window(new, 1)
+                caller.h2.increment_flow_control_window(new)
+                caller.h2.ping(bytes(8))
+                await caller.flush()
+                read += new
+        assert answered.body == message(bytes(400_000))
+
+
 async def test_a_window_that_opens_a_little_wakes_no_more_than_one_answer() -> None:
     app = App(20_000)
     async with calling(app) as pod:
@@ -292,6 +310,24 @@ async def test_an_answer_is_not_written_ahead_of_its_reader() -> None:
         await caller.begin(message(b""))
         await until(lambda: connection(pod)._out.paused)
         assert connection(pod).transport.get_write_buffer_size() < MEGABYTE
+
+
+@pytest.mark.parametrize("allowed", [0, 4096, 65536, (1 << 32) - 1])
+async def test_of_the_heads_that_were_sent_no_more_is_kept_than_by_default(allowed: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            name = dict(scope["headers"])[b"x-request-id"]
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-request-id", name)]})
+            await send({"type": "http.response.body"})
+
+    async with calling(app) as pod:
+        caller = await connect(pod)
+        caller.h2.update_settings({SettingCodes.HEADER_TABLE_SIZE: allowed})
+        for number in range(100):
+            name = b"%0128d" % number
+            assert (await caller.call(x_request_id=name)).head[b"x-request-id"] == name
+        table = connection(pod)._h2.encoder.header_table
+        assert sum(len(name) + len(value) + 32 for name, value in table.dynamic_entries) <= min(allowed, 4096)
 
 
 # The end.
@@ -508,7 +544,7 @@ BROKEN = {
     "trailers that do not end": OPEN + head(flags=4) + frame(HEADERS, 1, hpack.Encoder().encode([(b"a", b"b")]), 4),
     "a length that lies": OPEN + head(flags=4, content_length=b"3") + frame(0, 1, b"data", 1),
     "a length that is none": OPEN + head(content_length=b"-1"),
-    "too many calls": OPEN + b"".join(head(number, 4) for number in range(1, 2003, 2)),
+    "too many calls": OPEN + b"".join(head(number, 4) for number in range(1, 259, 2)),
     "more than the window": OPEN + head(flags=4) + frame(0, 1, bytes(16384)) * 65,
 }
 
@@ -538,6 +574,14 @@ def frames(data: bytes) -> list[tuple[int, int]]:
         found.append((data[3], int.from_bytes(data[5:9], "big")))
         data = data[9 + size :]
     return found
+
+
+async def test_a_head_is_no_longer_than_the_client_was_told() -> None:
+    async with calling(App()) as pod:
+        caller = await connect(pod)
+        assert (await caller.call(authorization=b"x" * 15_000)).status == 0
+        assert not (await caller.call(authorization=b"x" * 17_000)).head
+        assert (await caller.said(events.ConnectionTerminated)).error_code == 11
 
 
 ODD = {
@@ -602,6 +646,24 @@ async def test_a_flood_of_what_brings_no_call_on_is_ended(name: str, caplog: pyt
         app.go.set()
 
 
+async def test_calls_that_end_before_their_messages_allow_no_more_than_what_can_be_on_its_way(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with unmoved(caplog, App(7, reads=False)) as pod:
+        caller, sent = await connect(pod), 0
+        for _ in range(64):
+            await caller.answer(await caller.begin(end=False))
+        reading = asyncio.create_task(caller.client.reader.read())
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            while not reading.done():
+                await caller.client.send(frame(200, 1, bytes(16384)))
+                sent += 16384
+                await asyncio.sleep(0)
+                assert sent < 40 * MEGABYTE
+            await reading
+        reading.cancel()
+
+
 @pytest.mark.parametrize("end", ["taken back", "made to be reset", "by data", "by a head"])
 async def test_calls_that_are_made_to_be_cancelled_are_ended(end: str, caplog: pytest.LogCaptureFixture) -> None:
     """CVE-2023-44487, and CVE-2025-8671, in which it is the server that resets."""
@@ -636,6 +698,39 @@ async def test_calls_may_be_taken_back_as_long_as_others_are_answered() -> None:
             assert (await caller.call(message(b"data"))).body == message(b"data")
 
 
+async def test_calls_beyond_what_all_connections_may_have_are_refused_until_others_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http2, "ALL_CALLS", 4)
+    app = App(held=True)
+    async with calling(app) as pod:
+        one, other, lost = [await connect(pod) for _ in range(3)]
+        numbers = [await one.begin(message(b"data")) for _ in range(2)]
+        await other.begin(message(b""))
+        await lost.begin(message(b""))
+        await until(lambda: app.begun == 4)
+        assert (await one.answer(await one.begin(message(b"more")))).reset == 7
+        other.h2.reset_stream(1)
+        await other.flush()
+        lost.client.close()
+        await until(lambda: pod.server.server_state.calls == 2)
+        app.go.set()
+        assert (await other.call(message(b"again"))).status == 0
+        assert [(await one.answer(number)).body for number in numbers] == [message(b"data")] * 2
+        assert pod.server.server_state.calls == 0
+
+
+async def test_a_client_whose_calls_are_refused_may_have_begun_to_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "ALL_CALLS", 0)
+    async with calling(App()) as pod:
+        caller = await connect(pod)
+        for _ in range(40):
+            number = await caller.begin(end=False)
+            with contextlib.suppress(ProtocolError):
+                await caller.send(number, bytes(MEGABYTE - 1))
+            assert (await caller.answer(number)).reset == 7
+
+
 async def test_many_calls_with_long_heads_are_no_flood() -> None:
     app = App(held=True)
     async with calling(app) as pod:
@@ -664,7 +759,7 @@ async def test_one_connection_holds_no_more_than_its_windows(caplog: pytest.LogC
     app = App(held=True, reads=False)
     async with unmoved(caplog, app) as pod:
         caller = await connect(pod)
-        for number in [await caller.begin(end=False) for _ in range(999)]:
+        for number in [await caller.begin(end=False) for _ in range(128)]:
             while size := min(caller.h2.local_flow_control_window(number), 16384):
                 caller.h2.send_data(number, bytes(size))
                 await caller.flush()
