@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import re
+import string
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +28,10 @@ _NUMBERS: Final = ("sample_rate", "channels", "byte_width")
 _ABSENT: Final = msgspec.Raw(b"")
 #: A form's token of more bytes would not fit into a header either.
 _LONGEST_TOKEN: Final = 1 << 16
+#: The bytes of a list of more syllables than are written at once, which it would take long to read.
+_LONGEST_PINYIN: Final = 1 << 17
+#: Base64's one alphabet of the other.
+_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 #: Every field of a form but samples.
 _OTHERS: Final = re.compile(rb"&(?!wavs=)[^&]*")
 _INT16: Final = next(element for element in ELEMENT_TYPES if element.tensorflow == "DT_INT16")
@@ -71,7 +76,10 @@ def recording(document: Document) -> Recording:
 
 def pinyin(document: Document) -> list[str]:
     """Return the syllables of {"sequence_pinyin": ["ni3", …]}. Raises InvalidRequest."""
-    return _read(_present(document, "sequence_pinyin"), "sequence_pinyin", list[str], "a list of syllables")
+    text = _present(document, "sequence_pinyin")
+    if len(text) > _LONGEST_PINYIN:
+        raise InvalidRequest(f"'sequence_pinyin' is longer than {_LONGEST_PINYIN} bytes")
+    return _read(text, "sequence_pinyin", list[str], "a list of syllables")
 
 
 def token(body: bytes) -> str:
@@ -107,8 +115,12 @@ def encode_error(error: PodError) -> bytes:
 
 def _field(body: bytes, name: bytes) -> bytes:
     """Return the value of a form's field as it is written, nothing if there is none."""
-    found = re.search(rb"(?:^|&)%s=([^&]*)" % name, body)
-    return found[1] if found else b""
+    head = b"%s=" % name
+    begin = 0 if body.startswith(head) else body.find(b"&" + head) + 1
+    if not body.startswith(head, begin):
+        return b""
+    end = body.find(b"&", begin)
+    return body[begin + len(head) : end if end >= 0 else len(body)]
 
 
 def _wavs(fields: bytes) -> bytes:
@@ -132,8 +144,7 @@ def _read(text: msgspec.Raw, name: str, kind: type[T], meaning: str) -> T:
 
 
 def _base64(text: str) -> bytes:
-    plain = "".join(text.split()).translate(str.maketrans("-_", "+/"))
     try:
-        return base64.b64decode(plain, validate=True)
+        return base64.b64decode(text.encode().translate(_ALPHABET, string.whitespace.encode()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidRequest(f"'samples' is no base64: {error}") from None

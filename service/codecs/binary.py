@@ -6,26 +6,33 @@ Source: Triton's docs/protocol/extension_binary_data.md. A string is its length 
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, TooLarge
 from service.types import Array, ElementType
 
 #: Of a string.
 _LENGTH: Final = struct.Struct("<I")
+#: A tensor has so many strings at most: each takes ten times the memory that a short one has in a request.
+_MOST_STRINGS: Final = 1 << 20
+#: So many strings are written at a time: the event loop has its turns in between.
+_STEP: Final = 1 << 16
 
 
 def read(data: memoryview, element: ElementType, shape: Sequence[int]) -> Array:
-    """Return the tensor of that shape, sizes not negative. Raises InvalidRequest unless `data` is just its bytes.
+    """Return the tensor of that shape, sizes not negative.
 
+    Raises InvalidRequest unless `data` is just its bytes, TooLarge for more strings than there is memory for.
     Numbers stay where they are: the array cannot be written to, may be unaligned and keeps the whole body in memory.
     """
     count = math.prod(shape)
     if element.is_string:
         if count * _LENGTH.size > len(data):
             raise InvalidRequest(f"{len(data)} bytes are too few for {count} strings")
+        if count > _MOST_STRINGS:
+            raise TooLarge(f"{count} strings are in one tensor; at most {_MOST_STRINGS} are taken")
         return np.fromiter(_strings(bytes(data), count), dtype=object).reshape(shape)
     if len(data) != count * element.numpy.itemsize:
         raise InvalidRequest(f"{len(data)} bytes, but {element.oip} of that shape has {count * element.numpy.itemsize}")
@@ -39,8 +46,13 @@ def write(array: Array) -> bytes | memoryview:
     """Return the tensor's bytes, without a copy if they lie in a row."""
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    flat = array.reshape(-1)
+    return b"".join([_written(flat[start : start + _STEP].tolist()) for start in range(0, len(flat), _STEP)])
+
+
+def _written(strings: list[Any]) -> bytes:
     parts: list[bytes] = []
-    for value in array.ravel().tolist():
+    for value in strings:
         data = value if isinstance(value, bytes) else str(value).encode()
         parts += (len(data).to_bytes(_LENGTH.size, "little"), data)
     return b"".join(parts)

@@ -27,6 +27,8 @@ _JSON_TYPES: Final[dict[str, set[type]]] = {"f": {int, float}, "i": {int}, "u": 
 #: [1000000000000, 0] costs the caller nothing, but the model that adds up its rows: such sizes are bounded together.
 _EMPTY: Final = 1 << 16
 _QUOTED: Final = 256
+#: What TensorFlow Serving calls the types for which numpy has other names.
+_C_NAMES: Final = {"float16": "half", "float32": "float", "float64": "double"}
 #: So many strings are written in one call.
 _STRINGS: Final = 1 << 13
 #: An escape that may be half of a pair: only then is it worth looking whether the other half is there.
@@ -106,7 +108,7 @@ def build(value: Any, element: ElementType) -> Array:
         flat = numeric.as_array(level, element)
     else:
         item = next(item for item in level if type(item) not in _JSON_TYPES[element.numpy.kind])
-        raise mistyped(item, {"float32": "float", "float64": "double"}.get(element.numpy.name, element.numpy.name))
+        raise mistyped(item, _C_NAMES.get(element.numpy.name, element.numpy.name))
     return flat.reshape(shape)
 
 

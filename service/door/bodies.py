@@ -95,10 +95,10 @@ class Body:
         self._taken += size
 
     async def _unpacked(self, body: bytes, coding: str) -> bytes:
-        """Unpack no more than the body may be long; the first piece, which may well be all, at once."""
+        """Unpack no more than the body may be long, in steps: the first of a short body, mostly all of it, at once."""
         chunks, size = [], 0
         pieces = compression.unpacked(body, coding)
-        while piece := await aside(2 * size, next, pieces, b""):
+        while (piece := await aside(max(len(body), 2 * size), next, pieces, None)) is not None:
             chunks.append(piece)
             size += len(piece)
             self._check(size)

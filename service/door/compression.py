@@ -35,10 +35,11 @@ def coding_of(content_encoding: bytes) -> str | None:
 
 
 def unpacked(body: bytes, coding: str) -> Iterator[bytes]:
-    """Yield what was packed, in pieces of at most 256 KiB, each made when it is asked for.
+    """Yield what was packed, in pieces of at most 256 KiB, each made of no more than that when it is asked for.
 
-    Raises InvalidRequest if it is not of that coding, ends too early, or goes on after its end. So does gzip with
-    several members: a body of nothing but empty ones would be much work for few bytes.
+    A piece may be empty, for much of a packed body can be blocks of nothing. Raises InvalidRequest if the body is not
+    of that coding, ends too early, or goes on after its end. So does gzip with several members: a body of nothing but
+    empty ones would be much work for few bytes.
     """
     inflater = zlib.decompressobj(_WINDOWS[coding])
     view, start = memoryview(body), 0
@@ -51,10 +52,9 @@ def unpacked(body: bytes, coding: str) -> Iterator[bytes]:
             piece = inflater.decompress(given, _PIECE)
         except zlib.error as error:
             raise InvalidRequest(f"the body is not {coding}: {error}") from None
-        if piece:
-            yield piece
-        elif not given:
+        if not (piece or given):
             raise InvalidRequest(f"the body ends before its {coding} does")
+        yield piece
     if inflater.unused_data or start < len(body):
         raise InvalidRequest(f"the body goes on after its {coding} has ended")
 

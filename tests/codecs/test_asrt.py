@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 from urllib.parse import urlencode
 
@@ -36,6 +37,15 @@ def test_a_recording_is_read() -> None:
 @pytest.mark.parametrize("encode", [base64.urlsafe_b64encode, base64.standard_b64encode, base64.encodebytes])
 def test_base64_of_both_alphabets_and_in_lines_is_taken(encode: Any) -> None:
     assert asrt.recording(document(samples=encode(ODD * 50).decode())).data == ODD * 50
+
+
+def test_base64_is_read_at_once_however_many_blanks_are_in_it() -> None:
+    given = document(samples="AA AB " * 100_000)
+    tracemalloc.start()
+    assert len(asrt.recording(given).data) == 300_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 600_000
 
 
 @pytest.mark.parametrize("key", ["samples", "sample_rate", "channels", "byte_width"])
@@ -85,6 +95,7 @@ def test_pinyin_is_read() -> None:
         ({}, "^'sequence_pinyin'$"),
         ({"sequence_pinyin": "ni3"}, "must be a list"),
         ({"sequence_pinyin": [3]}, "must be a list"),
+        ({"sequence_pinyin": ["a"] * 30_000}, "^'sequence_pinyin' is longer than 131072 bytes$"),
     ],
 )
 def test_what_is_no_pinyin_is_refused(given: dict[str, Any], fault: str) -> None:
@@ -99,6 +110,21 @@ def test_a_form_is_read_as_clients_of_old_write_it() -> None:
     assert asrt.form(urlencode(fields).encode()) == Recording(SAMPLES, 8000)
     assert asrt.form(b"wavs=1&fs=16000&wavs=%2D2&other&x=y=z&") == Recording(b"\1\0\xfe\xff", 16000)
     assert asrt.form(b"token=a&fs=16000") == Recording(b"", 16000)
+
+
+@pytest.mark.parametrize(
+    ("body", "token"),
+    [
+        (b"token=a&token=b", "a"),
+        (b"x&token=a&y=token=b", "a"),
+        (b"atoken=a&&token=b&", "b"),
+        (b"token&token=b=c", "b=c"),
+        (b"fs=16000&token=" + b"x" * 10, "x" * 10),
+        (b"&" * 1000 + b"&token" * 1000 + b"&token=a", "a"),
+    ],
+)
+def test_a_forms_token_is_its_first_field_of_that_name(body: bytes, token: str) -> None:
+    assert asrt.token(body) == token
 
 
 @pytest.mark.parametrize("step", [20, 50, 1000])

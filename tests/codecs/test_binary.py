@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.codecs import binary
-from service.errors import InvalidRequest
+from service.errors import InvalidRequest, TooLarge
 from service.types import ELEMENT_TYPES, Array, ElementType
 from tests.codecs.forms import ELEMENTS, random_array, same
 
@@ -78,3 +78,15 @@ def test_bytes_that_are_too_few_or_too_many_are_refused(element: ElementType, ch
 )
 def test_strings_whose_lengths_lie_are_refused(data: bytes, count: int, error: str) -> None:
     assert error in refused(data, STRING, count)
+
+
+def test_more_strings_are_not_taken_than_there_is_memory_for() -> None:
+    most = 1 << 20
+    assert binary.read(memoryview(bytes(4 * most)), STRING, [2, most // 2]).shape == (2, most // 2)
+    with pytest.raises(TooLarge, match=f"{most + 1} strings are in one tensor; at most {most}"):
+        binary.read(memoryview(bytes(4 * most + 4)), STRING, [most + 1])
+
+
+def test_many_strings_are_written_in_steps_as_few_are_at_once() -> None:
+    strings = np.array([b"%d" % number for number in range(70_001)], object).reshape(-1, 1)
+    assert binary.write(strings) == b"".join(binary.write(row) for row in strings)

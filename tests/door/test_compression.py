@@ -11,6 +11,8 @@ from service.errors import InvalidRequest, UnsupportedMedia
 
 TEXT = b'{"instances": [[0.0, 1.0, 2.0]]}' * 200
 NOISE = random.Random(1).randbytes(600_000)
+#: A block of DEFLATE that is stored as it is, and has no bytes.
+NOTHING = b"\0\0\0\xff\xff"
 CODING = pytest.mark.parametrize("coding", ["gzip", "x-gzip", "deflate"])
 
 
@@ -38,6 +40,15 @@ def test_a_bomb_is_unpacked_no_further_than_asked(coding: str) -> None:
     assert len(bomb) < 200_000
     pieces = unpacked(bomb, coding)
     assert sum(len(next(pieces)) for _ in range(3)) <= 3 * (256 << 10)
+
+
+@CODING
+def test_of_blocks_of_nothing_no_more_is_looked_at_at_a_time(coding: str) -> None:
+    whole = pack(b"x", coding)
+    begin = 10 if "gzip" in coding else 2  # bytes, of the envelope
+    pieces = list(unpacked(whole[:begin] + NOTHING * 200_000 + whole[begin:], coding))
+    assert b"".join(pieces) == b"x"
+    assert len(pieces) == 1_000_000 // (256 << 10) + 1
 
 
 @CODING
