@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
@@ -14,6 +14,8 @@ Array = npt.NDArray[np.generic]
 Tensors = Mapping[str, Array]
 #: An array's bytes, for `map`: of strings only their places.
 nbytes: Final = attrgetter("nbytes")
+#: Of so many strings the places alone are many bytes.
+_MANY: Final = 1 << 13
 
 
 class ElementType(NamedTuple):
@@ -85,11 +87,33 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method: str = ""
+    #: True if nothing in it loops, or runs on what others use too.
+    steady: bool = field(default=False, compare=False)
 
     @property
     def batches(self) -> bool:
         """True if every tensor's first dimension is free: then the rows of several calls may share a batch."""
         return all(spec.has_free_batch for spec in (*self.inputs.values(), *self.outputs.values()))
+
+    @property
+    def bounded(self) -> bool:
+        """True if the number of rows alone says how long a run takes: integers may be sizes, strings are of any."""
+        free = 1 if self.batches else 0
+        return self.steady and all(
+            spec.shape is not None and None not in spec.shape[free:] and spec.element.numpy.kind == "f"
+            for spec in self.inputs.values()
+        )
+
+    def zeros(self, rows: int) -> Tensors:
+        """Return inputs of so many rows, each other free dimension 1 long; strings are empty."""
+        return {
+            name: np.full(
+                [rows if axis == 0 and size is None else size or 1 for axis, size in enumerate(spec.shape or ())],
+                b"" if spec.element.is_string else 0,
+                dtype=spec.element.numpy,
+            )
+            for name, spec in self.inputs.items()
+        }
 
 
 Signatures = Mapping[str, Signature]
@@ -119,6 +143,15 @@ class Reply(msgspec.Struct, frozen=True):
     outputs: Tensors
     model: str = ""
     version: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all tensors, their strings included unless they are too many to count."""
+        return sum([array.nbytes if array.dtype.kind != "O" else _text_bytes(array) for array in self.outputs.values()])
+
+
+def _text_bytes(array: Array) -> int:
+    return array.nbytes + (sum(map(len, array.ravel().tolist())) if array.size < _MANY else 0)
 
 
 class VersionState(NamedTuple):

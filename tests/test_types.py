@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.types import ELEMENT_TYPES, Signature, TensorSpec
+from service.types import ELEMENT_TYPES, Reply, Signature, TensorSpec
 
 FLOAT = ELEMENT_TYPES[0]
 Shape = tuple[int | None, ...] | None
@@ -74,3 +74,34 @@ def test_calls_share_a_batch_only_where_every_tensor_has_free_rows(
         {str(n): TensorSpec(FLOAT, shape) for n, shape in enumerate(shapes)} for shapes in (inputs, outputs)
     )
     assert Signature(given, answered).batches is batches
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "steady", "bounded"),
+    [
+        ((None, 3), "float32", True, True),
+        ((None, 3), "float32", False, False),
+        ((None, None), "float32", True, False),
+        ((None, 3), "int32", True, False),
+        ((None,), "object", True, False),
+        ((2, 3), "float16", True, True),
+        (None, "float32", True, False),
+    ],
+)
+def test_rows_alone_say_how_long_a_run_takes_if_they_are_floats_of_one_shape_and_nothing_loops(
+    shape: Shape, dtype: str, *, steady: bool, bounded: bool
+) -> None:
+    element = next(element for element in ELEMENT_TYPES if element.numpy == dtype)
+    answer = TensorSpec(FLOAT, shape)
+    assert Signature({"x": TensorSpec(element, shape)}, {"y": answer}, "", steady).bounded is bounded
+
+
+def test_rows_of_any_number_are_not_bounded_where_they_make_no_batch() -> None:
+    total = Signature({"x": TensorSpec(FLOAT, (None,))}, {"y": TensorSpec(FLOAT, ())}, "", steady=True)
+    assert not total.bounded
+
+
+def test_a_replys_bytes_are_its_numbers_and_its_strings() -> None:
+    words = np.array([b"four", "five5", b""], object)
+    assert Reply({"y": np.zeros((2, 3), np.float32), "words": words}).nbytes == 24 + 3 * 8 + 9
+    assert Reply({"words": np.full(1 << 20, b"four", object)}).nbytes >= 8 << 20

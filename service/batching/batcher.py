@@ -5,6 +5,7 @@ load batches grow by themselves, and a lonely call waits for nobody.
 """
 
 import asyncio
+import functools
 import itertools
 import logging
 import math
@@ -14,9 +15,10 @@ from contextvars import Context
 from typing import Final
 
 from service.batching.form import Batching, Form
+from service.batching.gathering import Gathering
 from service.batching.line import HEAD_START, Line
 from service.batching.pace import Pace
-from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, concatenate
+from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, joined
 from service.errors import NotReady, Overloaded, TooLarge
 from service.expiry import Expiry
 from service.metrics import ModelMetrics
@@ -25,10 +27,10 @@ from service.types import Call, Runner, Tensors
 
 _STUCK: Final = Failure(NotReady, "the model does not answer")
 
-#: How often at most a batch waits for whom the loop reads next, some milliseconds in all where the loop is the
-#: bottleneck: two smaller batches would take a quick model twice the time. One of so many seconds does not wait.
-_GATHERINGS: Final = 8
+#: A batch of so many seconds waits for nobody who is not about to come.
 _SLOW: Final = 0.01
+#: The event loop computes what is quick itself, while that takes it less than so many seconds.
+_MOMENT: Final = 0.002
 
 _log = logging.getLogger("tfpod.batcher")
 
@@ -46,13 +48,16 @@ class Batcher:
         self._metrics, self._batching, self._clock = metrics, batching, clock
         self._loop = asyncio.get_running_loop()
         self._forms = {name: Form(name, signature, batching) for name, signature in runner.signatures.items()}
+        #: In which it acts by itself: what is logged then is not about whoever was served just before.
+        self._nobodys = Context()
         self._line = Line(batching.max_rows, batching.max_bytes, batching.timeout)
+        self._gathering = Gathering(self._line, batching.max_rows, self._begin, self._nobodys)
         self._pace = Pace(batching.max_rows)
         self._expiry = Expiry(self._waiting, lambda part: part.settle(LATE), clock)
         self._numbers = itertools.count()
         self._running: Sequence[Part] = ()
         self._running_since = 0.0
-        self._starting = self._stuck = False
+        self._stuck = False
         #: While the model is free: when a batch waits for company no more. While it computes: when it is stuck.
         self._timer: asyncio.TimerHandle | None = None
         #: Of large calls, what has not lined up yet.
@@ -152,13 +157,13 @@ class Batcher:
         finally:
             self._later_rows -= rows
             self._later_bytes -= size
-        return {name: concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        return joined(answers)
 
     async def _compute(self, call: Call, inputs: Tensors, rows: int, size: int, deadline: float) -> Tensors:
         """Line up as one part, and return its outputs."""
-        number, since = next(self._numbers), self._clock()
+        form, number, since = self._forms[call.signature], next(self._numbers), self._clock()
         part = Part(
-            key=self._forms[call.signature].key(call, number),
+            key=form.key(call, number),
             order=(since - HEAD_START * call.priority, number),
             signature=call.signature,
             inputs=inputs,
@@ -168,6 +173,7 @@ class Batcher:
             since=since,
             deadline=deadline,
             answer=self._loop.create_future(),
+            shares=form.shares,
         )
         self._line.add(part)
         self._expiry.watch(part)
@@ -184,26 +190,19 @@ class Batcher:
         return result
 
     def _start_soon(self) -> None:
-        """Begin a batch as soon as no more calls come: those just answered send their next ones."""
-        if not (self._starting or self._running) and self._line:
-            self._starting = True
-            self._in_two_turns(self._line.rows, _GATHERINGS if self._pace.batch_seconds < _SLOW else 0)
-
-    def _in_two_turns(self, rows: int, gatherings: int) -> None:
-        """Let the loop read from the sockets, and what it has read line up."""
-        self._loop.call_soon(self._loop.call_soon, self._gather, rows, gatherings)
-
-    def _gather(self, rows: int, gatherings: int) -> None:
-        """Wait for as long as more come, and there is room for them in the batch."""
-        if gatherings and rows < self._line.rows < self._batching.max_rows:
-            self._in_two_turns(self._line.rows, gatherings - 1)
+        """Begin a batch that is full; another as soon as no more calls come: those just answered send their next."""
+        if self._gathering.under_way or self._running or not self._line:
             return
-        self._starting = False
-        if not self._running:
-            self._begin(self._clock())
+        if self._line.is_full():
+            self._nobodys.run(self._begin)
+        else:
+            self._gathering.start(patient=self._pace.batch_seconds < _SLOW)
 
-    def _begin(self, now: float) -> None:
+    def _begin(self, not_before: float = -math.inf) -> None:
         """Begin the next batch, or come back when one has waited for company long enough."""
+        if self._running:
+            return
+        now = max(not_before, self._clock())
         batch = self._running = self._line.take(now)
         if batch:
             self._running_since, rows = now, sum([part.rows for part in batch])
@@ -211,17 +210,17 @@ class Batcher:
                 part.begun, part.batch_rows = now, rows
                 self._metrics.queue_seconds.observe(now - part.since)
             self._set_timer(now + self._batching.stuck_after, self._give_up)
-            self._worker.compute(batch)
+            quick = batch[0].signature in self._batching.quick and self._pace.batch_seconds < _MOMENT
+            (self._worker.compute_here if quick else self._worker.compute)(batch)
         elif self._line:
             due = self._line.due()
             # The loop's timers may be early by a fraction of a millisecond.
-            self._set_timer(due, lambda: self._begin(max(due, self._clock())))
+            self._set_timer(due, functools.partial(self._begin, due))
 
     def _set_timer(self, at: float, act: Callable[[], None]) -> None:
         if self._timer:
             self._timer.cancel()
-        # In no request's context: what is logged then is not about whoever was served when the timer was set.
-        self._timer = self._loop.call_at(at, act, context=Context())
+        self._timer = self._loop.call_at(at, act, context=self._nobodys)
 
     def _give_up(self) -> None:
         """Refuse calls from now on, and those that wait: nobody knows when the batch under way ends, if ever."""
@@ -242,7 +241,7 @@ class Batcher:
         self._running, self._stuck = (), False
         if self._timer:
             self._timer.cancel()
+        self._start_soon()  # if there is a full batch, before the loop is busy with these answers
         for part, result in zip(batch, results, strict=True):
             part.ended = now
             part.settle(result)
-        self._start_soon()

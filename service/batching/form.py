@@ -28,6 +28,8 @@ class Batching:
     stuck_after: float = 10.0
     #: The signatures of which every call is computed as it came: their batches do not pay.
     alone: frozenset[str] = frozenset()
+    #: The signatures that take less time than handing them to a thread and back: the event loop computes them itself.
+    quick: frozenset[str] = frozenset()
 
     @property
     def warm_sizes(self) -> tuple[int, ...]:

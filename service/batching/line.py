@@ -42,7 +42,7 @@ class Line:
     """Parts of one key go together, as many as fit into a batch; the key whose turn it is goes first.
 
     A batch has at most `max_rows` rows and `max_size` bytes, except that a single part always fits. For company it
-    waits `patience` seconds from its oldest part on, unless it is full or has a part with priority.
+    waits `patience` seconds from its oldest part on, unless it is full, shares none, or has a part with priority.
     """
 
     def __init__(self, max_rows: int, max_size: int, patience: float = 0.0) -> None:
@@ -95,11 +95,15 @@ class Line:
         Parts that are not wanted any more are removed, too; those whose time is over are told.
         """
         while due := [group for group in self._groups.values() if self._due(group) <= now]:
-            group = min(due, key=lambda group: group.first().order) if len(due) > 1 else due[0]
+            group = min(due, key=_turn) if len(due) > 1 else due[0]
             fits = group.rows <= self._max_rows and group.size <= self._max_size
             if batch := (self._take_all if fits else self._take)(group, now):
                 return batch
         return []
+
+    def is_full(self) -> bool:
+        """Tell whether nobody who comes now would go with the next batch."""
+        return bool(self._groups) and self._is_full(min(self._groups.values(), key=_turn))
 
     def due(self) -> float:
         """Return when `take` will find a batch."""
@@ -145,6 +149,13 @@ class Line:
             del self._groups[part.key]
 
     def _due(self, group: _Group) -> float:
-        if not self._patience or group.lanes[1] or group.rows >= self._max_rows or group.size >= self._max_size:
+        if not self._patience or group.lanes[1] or self._is_full(group):
             return -math.inf
         return group.first().since + self._patience
+
+    def _is_full(self, group: _Group) -> bool:
+        return group.rows >= self._max_rows or group.size >= self._max_size or not group.first().shares
+
+
+def _turn(group: _Group) -> tuple[float, int]:
+    return group.first().order

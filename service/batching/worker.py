@@ -1,4 +1,4 @@
-"""The thread in which one model computes: batches go in, outputs or failures come out, one for each part."""
+"""What has one model compute, mostly in a thread: batches go in, outputs or failures come out, one for each part."""
 
 import asyncio
 import itertools
@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from service import cpus
-from service.errors import DeadlineExceeded, ModelFailed, PodError
+from service.errors import DeadlineExceeded, ModelFailed, PodError, TooLarge
 from service.stages import note
 from service.types import Array, Runner, Signature, Tensors
 
@@ -59,6 +59,8 @@ class Part(msgspec.Struct, eq=False):
     since: float
     deadline: float
     answer: asyncio.Future[Result]
+    #: Whether others of its key may come to share its batch.
+    shares: bool = True
     #: When its batch was begun and ended, and of how many rows that was.
     begun: float | None = None
     ended: float | None = None
@@ -98,6 +100,12 @@ class Worker:
     def compute(self, batch: Sequence[Part]) -> None:
         """Have the parts, all of one key, computed together."""
         self._batches.put(batch)
+
+    def compute_here(self, batch: Sequence[Part]) -> None:
+        """Compute the batch before returning, on the event loop: it takes less time than the way to a thread."""
+        runs: list[Run] = []
+        results = self._results(batch, runs)
+        batch[0].answer.get_loop().call_soon(self._deliver, batch, results, runs)
 
     def close(self) -> None:
         """Let the thread end after the batches it was given."""
@@ -170,6 +178,16 @@ class Worker:
 def concatenate(arrays: Sequence[Array]) -> Array:
     """Return the rows of all arrays, without a copy if there is but one."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def joined(answers: Sequence[Tensors]) -> Tensors:
+    """Return the rows of the answers to a call's pieces. Raises TooLarge if those do not fit together."""
+    for name in answers[0]:
+        shapes = sorted({answer[name].shape[1:] for answer in answers})
+        if len(shapes) > 1:
+            found = f"{list(shapes[0])} in one batch and {list(shapes[1])} in another"
+            raise TooLarge(f"rows of output {name!r} have the shape {found}; ask for fewer rows at once")
+    return {name: concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 
 def _stacked(arrays: Sequence[Array], padding: int) -> Array:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from service.batching.batcher import Batcher
 from service.batching.form import Batching
@@ -21,6 +22,9 @@ __all__ = ["Load", "Model", "ModelError", "Models"]
 
 Load = Callable[[Path], Runner]
 Labels = Mapping[str, Mapping[str, int]]
+
+#: Seconds that a model waits for another one to be loaded.
+_PATIENCE: Final = 300.0
 
 _log = logging.getLogger("tfpod.models")
 
@@ -132,10 +136,19 @@ class Models:
             versions.close()
 
     def _load_and_warm(self, path: Path) -> tuple[Runner, Batching]:
-        """Load a model; one at a time, so that memory is needed for what is served and one more."""
-        with self._one_at_a_time:
+        """Load a model; one at a time, so that memory is needed for what is served and one more.
+
+        But what hangs, as a network's disk may, is not waited for by the others for ever.
+        """
+        alone = self._one_at_a_time.acquire(timeout=_PATIENCE)
+        if not alone:
+            _log.warning("a model is loaded although another one still is", extra={"path": str(path)})
+        try:
             runner = self._load(path)
             return runner, warm(runner, self._batching)
+        finally:
+            if alone:
+                self._one_at_a_time.release()
 
     def _batchers(self) -> list[Batcher]:
         return [batcher for versions in self._versions.values() for batcher in versions.batchers]

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from service.batching.form import Batching
 from service.batching.worker import one_line
-from service.types import Runner, Signature, Tensors
+from service.types import Runner
 
 _TRIES: Final = 3
-#: Seconds: of a run that is not tried again, and of a call for which a batch of its own may be worth it.
-_LONG, _WORTH = 0.5, 0.001
+#: Seconds: of a run that is not tried again, of a call for which a batch of its own may be worth it, and of a full
+#: batch that is not worth a thread.
+_LONG, _WORTH, _QUICK = 0.5, 0.001, 0.0005
 #: Batches pay if they take less than this share of the time that their rows take one by one.
 _PAYS: Final = 0.95
 
@@ -26,22 +25,26 @@ def warm(runner: Runner, batching: Batching, clock: Callable[[], float] = time.p
     """Run every signature on zeros, alone and in full batches; one that cannot take them is served all the same.
 
     Return the batching with the signatures of which a full batch takes about as long as its rows one by one: alone
-    they are answered sooner.
+    they are answered sooner; and with those of which it takes no time to speak of, whatever is in it.
     """
-    alone = set()
+    alone, quick = set(), set()
     for name, signature in runner.signatures.items():
         sizes = batching.warm_sizes if signature.batches else (1,)
-        measured = signature.batches and batching.enabled and not batching.sizes
-        took = [_seconds(runner, name, rows, clock, _TRIES if measured else 1) for rows in sizes]
-        if measured and _WORTH < took[0] < math.inf and _PAYS <= took[-1] / (sizes[-1] * took[0]) < math.inf:
+        shares = signature.batches and batching.enabled
+        compared = shares and not batching.sizes
+        bounded = signature.bounded and (shares or not signature.batches)  # else a run may have any number of rows
+        took = [_seconds(runner, name, rows, clock, _TRIES if compared or bounded else 1) for rows in sizes]
+        if bounded and took[-1] < _QUICK:
+            quick.add(name)
+        elif compared and _WORTH < took[0] < math.inf and _PAYS <= took[-1] / (sizes[-1] * took[0]) < math.inf:
             alone.add(name)
             _log.info("batches do not pay", extra={"signature": name, "milliseconds": round(1000 * took[0], 1)})
-    return replace(batching, alone=frozenset(alone))
+    return replace(batching, alone=frozenset(alone), quick=frozenset(quick))
 
 
 def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float], tries: int) -> float:
     """Return how long a run takes, the least of some tries unless they are long; infinity if it fails."""
-    least, inputs = math.inf, _zeros(runner.signatures[name], rows)
+    least, inputs = math.inf, runner.signatures[name].zeros(rows)
     try:
         for _ in range(tries):
             begun = clock()
@@ -52,15 +55,3 @@ def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float], t
     except Exception as error:  # noqa: BLE001 - zeros need not make sense to a model
         _log.warning("warm-up failed", extra={"signature": name, "rows": rows, "reason": one_line(error)})
     return least
-
-
-def _zeros(signature: Signature, rows: int) -> Tensors:
-    """Return inputs of `rows` rows, each other free dimension 1 long; strings are empty."""
-    return {
-        name: np.full(
-            [rows if axis == 0 and size is None else size or 1 for axis, size in enumerate(spec.shape or ())],
-            b"" if spec.element.is_string else 0,
-            dtype=spec.element.numpy,
-        )
-        for name, spec in signature.inputs.items()
-    }

@@ -32,7 +32,7 @@ def load(tf: Any, path: Path) -> Loaded:
     return checked(model, model.functions)
 
 
-def signatures(graph: Any) -> dict[str, Signature]:
+def signatures(graph: Any, *, steady: bool = False) -> dict[str, Signature]:
     """Return those of a MetaGraphDef (TensorFlow's meta_graph.proto) of which every tensor is dense, as written."""
     found = {}
     for name, definition in graph.signature_def.items():
@@ -40,7 +40,7 @@ def signatures(graph: Any) -> dict[str, Signature]:
         dense = all(info.WhichOneof("encoding") == "name" and _element(info.dtype) for info in tensors)
         if dense and definition.inputs and definition.outputs:
             inputs, outputs = _of_infos(definition.inputs), _of_infos(definition.outputs)
-            found[name] = Signature(inputs, outputs, definition.method_name)
+            found[name] = Signature(inputs, outputs, definition.method_name, steady)
     return found
 
 

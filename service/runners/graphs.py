@@ -4,13 +4,15 @@ Called in the caller's own thread it takes a small model a third of the time tha
 hand every call over to a thread of TensorFlow's. What is imported here is there after `imports.for_graphs`.
 """
 
+import time
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.python.client.session import Session
-from tensorflow.python.framework.errors import NotFoundError
+from tensorflow.python.framework.errors import NotFoundError, OpError
 from tensorflow.python.framework.ops import Graph
 from tensorflow.python.ops.array_ops import identity
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
@@ -23,22 +25,31 @@ from service.types import Signature
 #: all processors, one after the other.
 _CALLERS: Final = -1
 _UNKNOWN: Final = "Op type not registered"
+#: A batch of so many rows in less than so many seconds is done in a moment.
+_ROWS, _QUICK = 32, 0.0005
 #: What stands among the signatures, and is none.
 _INTERNAL: Final = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
+#: Operations that take as long as they like: loops, old and new, and code in Python.
+_ENDLESS: Final = frozenset({"NextIteration", "While", "StatelessWhile", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 
 def load(folder: Path, threads: int) -> Loaded:
-    """Load a SavedModel; its functions take and return numpy's arrays, and compute on `threads` processors.
+    """Load a SavedModel; its functions take and return numpy's arrays.
 
-    Raises ValueError if there is no signature that can be served, and whatever TensorFlow raises.
+    They compute on `threads` processors, or on one what is done in a moment. Raises ValueError if there is no signature
+    that can be served, and whatever TensorFlow raises.
     """
     try:
-        return _load(folder, threads)
+        model = _load(folder, threads)
     except NotFoundError as error:
         if _UNKNOWN not in error.message:
             raise
-    imports.whole(threads)  # which has a few more, and others' that lie there for it
-    return _load(folder, threads)
+        imports.whole(threads)  # which has a few more, and others' that lie there for it
+        model = _load(folder, threads)
+    if threads > 1 and all(_is_quick(model.functions[name], found) for name, found in model.signatures.items()):
+        model.root.close()
+        model = _load(folder, 1)
+    return model
 
 
 def _load(folder: Path, threads: int) -> Loaded:
@@ -50,9 +61,30 @@ def _load(folder: Path, threads: int) -> Loaded:
     session = Session(graph=Graph(), config=config)
     with session.graph.as_default():
         graph = SavedModelLoader(str(folder)).load(session, [TAG])
-        found = signatures(graph)
+        found = signatures(graph, steady=_is_steady(session, graph.graph_def))
         functions = {name: _function(session, signature) for name, signature in found.items()}
     return checked(Loaded(session, functions, found), [name for name in graph.signature_def if name not in _INTERNAL])
+
+
+def _is_quick(function: Callable[..., Any], signature: Signature) -> bool:
+    """Tell whether a second thread would begin when a batch is over, and take the processor that reads the requests."""
+    if not signature.bounded:
+        return False
+    given = signature.zeros(_ROWS)
+    try:
+        function(**given)  # the first call has more to do
+        begun = time.perf_counter()
+        function(**given)
+    except OpError:  # zeros make no sense to every model
+        return False
+    return time.perf_counter() - begun < _QUICK
+
+
+def _is_steady(session: Any, graph: Any) -> bool:
+    """Tell whether each operation of a GraphDef, and of its functions, is done once, and by processors."""
+    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
+    on_processors = all(device.device_type == "CPU" for device in session.list_devices())
+    return on_processors and _ENDLESS.isdisjoint(node.op for node in nodes)
 
 
 def _function(session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:

@@ -65,6 +65,7 @@ def whole(threads: int) -> Any:
 def _set_up() -> Iterator[None]:
     """Prepare what is imported within; once there are modules of TensorFlow, there may be models too."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_OVERRIDE_GLOBAL_THREADPOOL", "1")  # to each session its own threads, as many as it says
     os.environ.setdefault("TF2_BEHAVIOR", "1")  # as `__init__.py` does, for what looks while it is imported
     with _one_at_a_time:
         first = not {_PACKAGE, _FOR_GRAPHS[0]} & sys.modules.keys()

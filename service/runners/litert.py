@@ -42,13 +42,15 @@ class LiteRtRunner:
         content = path.read_bytes()  # a map of the file would crash the process once somebody writes to it
         if not content:
             raise ValueError("the file is empty")
-        self._functions = _functions(content, 1)
-        self.signatures = _signatures(self._functions)
+        interpreter = _interpreter(content, 1)
+        self._functions = _functions(interpreter)
+        # What loops has a graph of its own for that.
+        self.signatures = _signatures(self._functions, steady=interpreter.num_subgraphs() == 1)
         if not self.signatures:
             raise ValueError("the model has no signature with inputs of known types")
         quick = [_is_quick(self._functions[name], name, s.batches) for name, s in self.signatures.items()]
         if not all(quick):
-            self._functions = _functions(content, threads)
+            self._functions = _functions(_interpreter(content, threads))
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Compute; see Runner. Raises InvalidRequest for whatever fails: LiteRT fails for shapes and values only."""
@@ -85,24 +87,27 @@ class _Unsigned:
         return {name: self._interpreter.get_tensor(details["index"]) for name, details in self._outputs.items()}
 
 
-def _functions(content: bytes, threads: int) -> dict[str, Any]:
-    """Return the model's functions by signature: LiteRT's SignatureRunner, or what looks like one."""
+def _interpreter(content: bytes, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - not installed beside TensorFlow, as a rule
 
-    interpreter = Interpreter(model_content=content, num_threads=threads)
+    return Interpreter(model_content=content, num_threads=threads)
+
+
+def _functions(interpreter: Any) -> dict[str, Any]:
+    """Return the model's functions by signature: LiteRT's SignatureRunner, or what looks like one."""
     names = interpreter.get_signature_list()
     if not names:
         return {DEFAULT_SIGNATURE: _Unsigned(interpreter)}
     return {name: interpreter.get_signature_runner(name) for name in names}
 
 
-def _signatures(functions: Mapping[str, Any]) -> Signatures:
+def _signatures(functions: Mapping[str, Any], *, steady: bool) -> Signatures:
     """Describe those that have inputs, and tensors of known types only."""
     found = {}
     for name, function in sorted(functions.items()):
         inputs, outputs = _specs(function.get_input_details()), _specs(function.get_output_details())
         if inputs and outputs:
-            found[name] = Signature(inputs, outputs, _METHOD)
+            found[name] = Signature(inputs, outputs, _METHOD, steady)
     if skipped := sorted(set(functions) - set(found)):
         _log.warning("not served: no inputs, or tensors of no known type", extra={"signatures": skipped})
     return found

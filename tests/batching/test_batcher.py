@@ -59,6 +59,20 @@ async def test_a_slow_model_is_not_kept_waiting_for_more() -> None:
         assert len(await scene.puppet.begun_rows()) < 4
 
 
+async def test_a_full_batch_begins_before_the_answers_of_the_last_are_read() -> None:
+    async with stage(max_batch_rows=2) as scene:
+        first = await scene.occupy()
+        for number in (1, 2):
+            scene.submit(double(number))
+        await turns()
+        waiting: list[int] = []
+        first.add_done_callback(lambda _: waiting.append(scene.batcher.queue_rows))
+        scene.puppet.go()
+        await first
+        assert await scene.puppet.begun_rows() == [1, 2]
+        assert waiting == [0]
+
+
 async def test_a_batch_takes_no_more_than_its_rows_and_lets_nobody_overtake() -> None:
     async with stage(max_batch_rows=4) as scene:
         await scene.occupy()

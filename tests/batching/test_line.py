@@ -11,12 +11,19 @@ from service.batching.worker import LATE, Part
 
 
 def part(
-    key: str = "a", *, since: float = 0.0, rows: int = 1, size: int = 1, priority: int = 0, deadline: float = 1000.0
+    key: str = "a",
+    *,
+    since: float = 0.0,
+    rows: int = 1,
+    size: int = 1,
+    priority: int = 0,
+    deadline: float = 1000.0,
+    shares: bool = True,
 ) -> Part:
     number = next(_numbers)
     answer = Mock(done=Mock(return_value=False))
     order = (since - HEAD_START * priority, number)
-    return Part(key, order, "s", {}, rows, size, priority, since, deadline, answer)
+    return Part(key, order, "s", {}, rows, size, priority, since, deadline, answer, shares)
 
 
 _numbers = iter(range(10**6))
@@ -155,3 +162,20 @@ def test_how_many_batches_are_before_a_newcomers_depends_on_his_priority(
 ) -> None:
     waiting = line(*parts)
     assert (waiting.batches(0), waiting.batches(1)) == (normal, urgent)
+
+
+def test_a_batch_is_full_if_nobody_could_join_whose_turn_it_is() -> None:
+    assert not line().is_full()
+    assert not line(part(rows=3)).is_full()
+    assert line(part(rows=3), part()).is_full()
+    assert line(part(size=1000)).is_full()
+    assert line(part(shares=False)).is_full()
+    assert not line(part("a"), part("b", rows=4)).is_full()
+    assert line(part("a"), part("b", rows=4, priority=1)).is_full()
+
+
+def test_who_shares_no_batch_does_not_wait_for_company() -> None:
+    alone, other = part("a", shares=False), part("b")
+    waiting = line(other, alone, patience=1.0)
+    assert waiting.take(0.5) == [alone]
+    assert waiting.take(0.5) == []

@@ -1,13 +1,14 @@
 """What a model can do to its callers: a failure hits the offender alone, and nothing silences the thread."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.errors import InvalidRequest, ModelFailed, PodError
+from service.errors import InvalidRequest, ModelFailed, PodError, TooLarge
 from service.types import Call, Tensors
 from tests.puppet import double, expected, numbers, pair, stage, turns
 
@@ -164,3 +165,64 @@ async def test_outputs_come_in_the_signatures_order_and_no_others_come() -> None
         call = scene.submit(Call("both", {"a": ones, "b": ones}))
         scene.puppet.go(lambda _: {"extra": ones, "minus": ones, "plus": ones})
         assert list(await call) == ["plus", "minus"]
+
+
+def in_thread(seen: list[str]) -> Callable[[Tensors], Tensors]:
+    """Return a step that notes in which thread it is."""
+
+    def step(inputs: Tensors) -> Tensors:
+        seen.append(threading.current_thread().name)
+        return expected("double", inputs)
+
+    return step
+
+
+async def test_what_is_quick_is_computed_by_the_event_loop_and_all_else_by_a_thread() -> None:
+    async with stage(quick=frozenset({"double"})) as scene:
+        seen: list[str] = []
+        scene.puppet.go(in_thread(seen))
+        assert numbers(await scene.submit(double(1, 2))) == [2, 4]
+        slow = scene.submit(pair(1, 2))
+        await scene.puppet.begun()
+        scene.puppet.go(in_thread(seen))
+        await slow
+        assert seen == [threading.current_thread().name, "model"]
+
+
+async def test_what_is_quick_no_more_is_computed_by_a_thread_until_it_is_again() -> None:
+    async with stage(quick=frozenset({"double"})) as scene:
+        seen: list[str] = []
+
+        def take_long(inputs: Tensors) -> Tensors:
+            scene.clock.now += 0.01
+            return in_thread(seen)(inputs)
+
+        scene.puppet.go(take_long)
+        await scene.submit(double(1))
+        while len(seen) < 2 or seen[-1] == "model":
+            scene.puppet.go(in_thread(seen))
+            await scene.submit(double(1))
+        here = threading.current_thread().name
+        assert seen == [here, *["model"] * (len(seen) - 2), here]
+        assert len(seen) > 3
+
+
+async def test_a_failure_of_what_is_quick_takes_no_neighbour_with_it() -> None:
+    async with stage(quick=frozenset({"double"})) as scene:
+        for _ in range(5):
+            scene.puppet.go(refuse(2, ValueError("two")))
+        calls = [scene.submit(double(number)) for number in (1, 2, 3)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [numbers(outcome) for outcome in outcomes if isinstance(outcome, dict)] == [[2], [6]]
+        assert isinstance(outcomes[1], ModelFailed)
+
+
+async def test_pieces_whose_answers_do_not_fit_together_are_the_size_of_the_calls_fault() -> None:
+    async with stage(max_batch_rows=2) as scene:
+        call = scene.submit(double(1, 2, 3))
+        scene.puppet.go()
+        scene.puppet.go(lambda _: {"y": np.zeros((1, 5), np.float32)})
+        with pytest.raises(
+            TooLarge, match=r"'y' have the shape \[1\] in one batch and \[5\] in another; ask for fewer"
+        ):
+            await call

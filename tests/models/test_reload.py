@@ -625,3 +625,31 @@ def test_the_program_takes_up_a_real_model_refuses_a_broken_one_and_tells_of_bot
         assert 'tfpod_model_version{model="digits"} 2.0' in metrics
         for result, count in (("ok", 2.0), ("failed", 1.0)):
             assert f'tfpod_model_loads_total{{model="digits",result="{result}"}} {count}' in metrics
+
+
+async def test_a_load_that_hangs_does_not_keep_other_models_waiting_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("service.models.models._PATIENCE", 0.01)
+    begun, gate = threading.Event(), threading.Event()
+
+    def load(path: Path) -> Echo:
+        if path.parent.name == "a" and path.name == "2":
+            begun.set()
+            assert gate.wait(60)
+        return Echo(path)
+
+    with models(load, a=saved(tmp_path / "a", "1"), b=saved(tmp_path / "b", "1")) as made:
+        await made.load()
+        put(tmp_path / "a", "2")
+        await made.refresh()
+        hanging = asyncio.create_task(made.refresh())
+        await until(begun.is_set)
+        put(tmp_path / "b", "2")
+        other = made._reloads["b"]
+        await other.refresh()
+        await other.refresh()
+        assert (made.get("a").version, made.get("b").version) == ("1", "2")
+        assert "a model is loaded although another one still is" in caplog.text
+        gate.set()
+        await hanging

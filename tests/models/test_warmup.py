@@ -61,6 +61,36 @@ def test_batches_that_take_as_long_as_their_rows_are_given_up(
     assert batching.alone == ({"serving_default"} if alone else set())
 
 
+@pytest.mark.parametrize(
+    ("seconds", "steady", "batching", "quick"),
+    [
+        (0.0004, True, BATCHING, True),
+        (0.0006, True, BATCHING, False),
+        (0.0004, False, BATCHING, False),
+        (0.0004, True, replace(BATCHING, sizes=(2, 4)), True),
+        (0.0004, True, replace(BATCHING, enabled=False), False),
+    ],
+    ids=["quick", "not quick", "of any length", "sizes that were asked for", "any number of rows"],
+)
+def test_a_full_batch_that_takes_no_time_whatever_is_in_it_is_quick(
+    seconds: float, batching: Batching, *, steady: bool, quick: bool
+) -> None:
+    clock = Clock()
+
+    def take_time(_: str, inputs: Tensors) -> None:
+        clock.now += seconds * len(inputs["x"]) / 4
+
+    rows = {"x": TensorSpec(FLOAT, (None, 3))}
+    found = warm(Echo(PATH, {"m": Signature(rows, rows, "", steady)}, take_time), batching, clock)
+    assert found.quick == ({"m"} if quick else set())
+
+
+def test_a_model_of_one_shape_can_be_quick_without_batches() -> None:
+    one = {"x": TensorSpec(FLOAT, (2, 3))}
+    batching = replace(BATCHING, enabled=False)
+    assert warm(Echo(PATH, {"m": Signature(one, one, "", steady=True)}), batching, Clock()).quick == {"m"}
+
+
 def test_a_long_run_is_not_tried_again() -> None:
     clock, runs = Clock(), []
 

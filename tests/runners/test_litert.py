@@ -98,6 +98,19 @@ def test_a_fixed_first_size_does_not_batch(runner: LiteRtRunner) -> None:
     assert not runner.signatures["total"].batches
 
 
+def test_what_loops_may_take_as_long_as_it_likes(tmp_path: Path) -> None:
+    def loops(x: Any) -> Any:
+        return {"y": tf.while_loop(lambda x: tf.reduce_any(x < 10.0), lambda x: [x + 3.0], [x])[0]}
+
+    once, many = tmp_path / "once", tmp_path / "many"
+    plain = LiteRtRunner(convert(once, {"serving_default": (lambda x: {"y": x + 1.0}, [spec("x", [None, 2])])}), 1)
+    looping = LiteRtRunner(convert(many, {"serving_default": (loops, [spec("x", [None, 2])])}), 1)
+    assert plain.signatures["serving_default"].bounded
+    assert not looping.signatures["serving_default"].bounded
+    answer = looping.run("serving_default", {"x": np.ones((1, 2), np.float32)})
+    assert answer["y"].tolist() == [[10, 10]]
+
+
 def test_what_has_no_inputs_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     body = (lambda x: {"y": x + 1.0}, [spec("x", [None])])
     file = convert(tmp_path, {"serving_default": body, "inputless": (lambda: {"y": tf.constant(1.0)}, [])})
@@ -206,13 +219,13 @@ def test_operations_that_only_tensorflow_has_are_named_when_the_model_is_loaded(
 def test_what_is_done_in_a_moment_is_done_by_one_thread(
     monkeypatch: pytest.MonkeyPatch, quick: float, threads: list[int]
 ) -> None:
-    tried, make = [], litert._functions
+    tried, make = [], litert._interpreter
 
-    def functions(content: bytes, count: int) -> Any:
+    def interpreter(content: bytes, count: int) -> Any:
         tried.append(count)
         return make(content, count)
 
-    monkeypatch.setattr(litert, "_functions", functions)
+    monkeypatch.setattr(litert, "_interpreter", interpreter)
     monkeypatch.setattr(litert, "_QUICK", quick)
     runner = LiteRtRunner(DIGITS, 3)
     assert tried == threads

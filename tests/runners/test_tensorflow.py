@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import gc
+import math
 import weakref
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 from service.errors import InvalidRequest, ModelFailed
+from service.runners import graphs
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import ELEMENT_TYPES, Array, ElementType, TensorSpec
 from tests.alone import alone
@@ -39,6 +41,11 @@ def below_ten(x: Any) -> Any:
     """Return rows of which none may be above ten."""
     with tf.control_dependencies([tf.debugging.assert_less(x, 10.0, message="ten is too much")]):
         return {"y": tf.identity(x)}
+
+
+def loops(x: Any) -> Any:
+    """Add as often as it takes."""
+    return {"y": tf.while_loop(lambda x: tf.reduce_any(x < 10.0), lambda x: [x + 3.0], [x])[0]}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +111,39 @@ def test_a_fixed_first_dimension_and_an_unknown_rank_do_not_batch(runner: Tensor
     assert runner.signatures["any_rank"].outputs["rank"].shape == ()
     assert not runner.signatures["fixed"].batches
     assert not runner.signatures["any_rank"].batches
+
+
+@pytest.mark.parametrize(
+    ("body", "steady"),
+    [
+        (lambda x: {"y": x + 1.0}, True),
+        (loops, False),
+        (lambda x: {"y": tf.cond(x[0, 0] > 0.0, lambda: loops(x)["y"], lambda: x)}, False),
+        (lambda x: {"y": tf.ensure_shape(tf.py_function(lambda x: x, [x], tf.float32), [None, 2])}, False),
+    ],
+    ids=["once", "loop", "loop in a branch", "Python"],
+)
+def test_what_loops_may_take_as_long_as_it_likes(tmp_path: Path, body: Any, *, steady: bool) -> None:
+    save(tmp_path, serving_default=(body, [spec("x", [None, 2])]))
+    assert load(tmp_path).signatures["serving_default"].bounded is steady
+
+
+@pytest.mark.parametrize(("quick", "threads"), [(math.inf, [3, 1]), (0.0, [3])])
+def test_what_is_done_in_a_moment_is_done_by_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, threads: list[int]
+) -> None:
+    tried, make = [], graphs._load
+
+    def made(folder: Path, count: int) -> Any:
+        tried.append(count)
+        return make(folder, count)
+
+    monkeypatch.setattr(graphs, "_load", made)
+    monkeypatch.setattr(graphs, "_QUICK", quick)
+    save(tmp_path, serving_default=(lambda x: {"y": x + 1.0}, [spec("x", [None, 2])]))
+    runner = TensorFlowRunner(tmp_path, 3)
+    assert tried == threads
+    assert runner.run("serving_default", {"x": np.zeros((1, 2), np.float32)})["y"].tolist() == [[1, 1]]
 
 
 def test_what_is_not_dense_or_has_no_known_type_is_left_out_with_a_word(
