@@ -67,11 +67,12 @@ class Pod:
         metrics.watch("tfpod_gpu_memory_used_bytes", self._gpu.memory_used)
         self._models = models(settings, metrics, load or load_model)
         self._sessions = sessions(settings)
+        self._decoder = ThreadPoolExecutor(1, "decoder")  # for files: small ones hold hours, and codecs need theirs
         tokens = Tokens(settings.tokens_file)
         health = Health(live=self._not_live, ready=self._not_ready)
         parts = {"models": self._models, "sessions": self._sessions, "health": health, "authorize": tokens.authorize}
         rules: Any = {"metrics": metrics, "authorize": tokens.authorize}
-        app = routes.api(self._lifespan, version, owner=_owner(settings), **parts)
+        app = routes.api(self._lifespan, version, owner=_owner(settings), decoder=self._decoder, **parts)
         door = Admission(app, limits=_limits(settings), find=routes.find, respond=routes.respond, **rules)
         shared = CORSMiddleware(door, settings.origins(), **_CORS) if settings.cors_origins else door
         trail = functools.partial(Trail, access_log=settings.access_log, tracer=tracer)
@@ -93,6 +94,7 @@ class Pod:
             if self._sessions:
                 await self._sessions.close()
             self._models.close()
+            self._decoder.shutdown(wait=False, cancel_futures=True)
             self._gpu.stop()
 
     async def _load_and_watch(self) -> None:

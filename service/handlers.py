@@ -12,9 +12,11 @@ from service.door.bodies import Body, Room
 from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError
 from service.models.models import Model, Models
 
-#: The body of a request that asks for no inference may have so many bytes, and take so long to come.
+#: The body of a request that asks for no inference may have so many bytes, and take so long to come; and so many of
+#: them may be on their way at once.
 _LONGEST: Final = 4 << 10
 _SECONDS: Final = 10.0
+_PLACES: Final = 256
 
 
 def served(scope: Scope) -> Model:
@@ -41,9 +43,14 @@ def unknown(method: str, path: str) -> PodError:
     return kind(f"Malformed request: {method} {path}")
 
 
+def small_room() -> Room:
+    """Return the room that `small_body` finds in its request's state as `small`."""
+    return Room(_PLACES * _LONGEST, _PLACES)
+
+
 async def small_body(request: Request) -> bytes:
     """Return the body, which the door bounds for inference requests only. Raises as Body does, IncompleteRequest."""
-    with Body(Room(_LONGEST), longest=_LONGEST, declared=0, coding=None) as body:
+    with Body(request.state.small, longest=_LONGEST, declared=0, coding=None) as body:
         try:
             async with asyncio.timeout(_SECONDS):
                 return bytes((await body.whole(request.receive))["body"])

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 from starlette.convertors import StringConvertor
 from starlette.requests import Request
@@ -18,12 +18,10 @@ from service.codecs import asrt, http, oip, tfserving
 from service.door.bodies import LARGE, aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
-from service.stages import note
-from service.types import Call, Reply, Signatures, nbytes
+from service.stages import timed
+from service.types import Call, Reply, Signatures
 from service.web import pages
 from service.web.openapi import Documents
-
-T = TypeVar("T")
 
 #: The places of so many paths that are shorter than this are remembered.
 _PATHS, _SHORT = 1024, 256
@@ -57,11 +55,14 @@ class Infer:
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
-            call = await stage("decode", len(body), self.codec.decode, body, headers, model.signatures)  # 400
+            decoding = ("decode", self.codec.decode, body, headers, model.signatures)
+            # `aside` alone would do, but a coroutine for next to nothing costs a fiftieth of the request.
+            call = timed(*decoding) if len(body) <= LARGE else await aside(len(body), timed, *decoding)  # 400
             deadline = min(deadline, time.monotonic() + call.seconds)
             outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        size, reply = sum(map(nbytes, outputs.values())), Reply(outputs, model.name, model.version)
-        answer, lines = await stage("encode", size, self.codec.encode, call, reply)
+        reply = Reply(outputs, model.name, model.version)
+        encoding, size = ("encode", self.codec.encode, call, reply), reply.nbytes
+        answer, lines = timed(*encoding) if size <= LARGE else await aside(size, timed, *encoding)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)
         await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})
@@ -155,13 +156,15 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
     """Return the API as an application behind the door, which has found the route.
 
     `parts` are what the handlers find in their request's state: `models`, `health`, `sessions` and their
-    `owner`, and the door's `authorize`. It raises PodError for what it refuses; the door answers.
+    `owner`, the `decoder` of files of audio, and the door's `authorize`. It raises PodError for what it refuses; the
+    door answers.
     """
     return behind(Router(lifespan=lifespan), {**parts, "version": version, "documents": Documents(PLACES, version)})
 
 
 def behind(router: Router, state: Mapping[str, object]) -> ASGIApp:
     """Return an application for requests whose route the door has found; all else of ASGI is the router's."""
+    state = {**state, "small": handlers.small_room()}
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
@@ -173,21 +176,13 @@ def behind(router: Router, state: Mapping[str, object]) -> ASGIApp:
     return app
 
 
-async def stage(name: str, size: int, work: Callable[..., T], *args: Any) -> T:
-    """Do the work, in a thread if `size` bytes are much, and note how long it took."""
-    begun = time.monotonic()
-    result = work(*args) if size <= LARGE else await aside(size, work, *args)
-    note(name, begun)
-    return result
-
-
 async def _nowhere(request: Request) -> Response:
-    raise handlers.unknown(request.method, request.url.path)
+    raise handlers.unknown(request.method, request.scope["path"])
 
 
 async def _wrong_method(request: Request) -> Response:
     allow = ", ".join(sorted(set().union(*request.scope["allowed"])))
-    error = f"Malformed request: {request.method} {request.url.path}; the method may be {allow}"
+    error = f"Malformed request: {request.method} {request.scope['path']}; the method may be {allow}"
     return Response(http.encode_error(error), 405, {"Allow": allow}, "application/json")
 
 

@@ -16,11 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.codecs import http
 from service.codecs.grpc import oip, oipmodels, tfserving, wire
 from service.codecs.grpc.wire import Fields
+from service.door.bodies import aside
 from service.errors import NotFound, NotSupported, PodError
 from service.handlers import small_body
 from service.models.models import Model
-from service.routes import Place, behind, stage
-from service.types import Call, Reply, Signatures, nbytes
+from service.routes import Place, behind
+from service.stages import timed
+from service.types import Call, Reply, Signatures
 
 _TFSERVING: Final = "/tensorflow.serving"
 _OIP: Final = "/inference.GRPCInferenceService"
@@ -54,14 +56,14 @@ class Infer:
         """Walk from the message to the answer, as routes.py does; the model's name is in the message."""
         state = scope["state"]
         body = (await receive())["body"]
-        request = await stage("parse", len(body), wire.load, memoryview(body))  # 400
+        request = await aside(len(body), timed, "parse", wire.load, memoryview(body))  # 400
         with state["models"].get(*self.codec.model_of(request)) as model:  # 404 503
             model.batcher.check(self.priority, state["deadline"])  # 429
-            call = await stage("decode", len(body), self.codec.decode, request, model.signatures)  # 400
+            call = await aside(len(body), timed, "decode", self.codec.decode, request, model.signatures)  # 400
             deadline = min(state["deadline"], time.monotonic() + call.seconds)
             outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        size, reply = sum(map(nbytes, outputs.values())), Reply(outputs, model.name, model.version)
-        answer = await stage("encode", size, self.codec.encode, call, reply)
+        reply = Reply(outputs, model.name, model.version)
+        answer = await aside(reply.nbytes, timed, "encode", self.codec.encode, call, reply)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 
@@ -118,7 +120,7 @@ async def _health(request: Request) -> Response:
 
 
 async def _unknown(request: Request) -> Response:
-    raise NotSupported(f"no such method is served here: {request.url.path[:256]}")
+    raise NotSupported(f"no such method is served here: {request.scope['path'][:256]}")
 
 
 def _place(path: str, endpoint: Callable[..., Any], name: str = "", *, is_open: bool = False) -> tuple[str, Place]:

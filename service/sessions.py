@@ -69,6 +69,10 @@ class Sessions(Protocol):
         """Return the id of a new session. Raises Overloaded if there are too many, NotReady if the store is down."""
         ...
 
+    async def check(self, owner: str) -> None:
+        """Raise what `create` would by now, for no session is worth any work that cannot be kept."""
+        ...
+
     async def load(self, name: str, owner: str) -> bytes:
         """Return the state of a session. Raises NotFound, also for somebody else's, or NotReady."""
         ...
@@ -104,15 +108,19 @@ class MemorySessions:
 
     async def create(self, owner: str, state: bytes) -> str:
         """See Sessions."""
+        await self.check(owner)
+        name = _name()
+        self._kept[name] = _Kept(owner, state, self._clock() + self._caps.seconds)
+        self._counts[owner] += 1
+        return name
+
+    async def check(self, owner: str) -> None:
+        """See Sessions."""
         self._forget()
         if self._counts[owner] >= self._caps.of_owner:
             raise _too_many(self._caps)
         if len(self._kept) >= self._caps.of_all:
             raise Overloaded(f"this pod has {len(self._kept)} sessions, as many as it takes")
-        name = _name()
-        self._kept[name] = _Kept(owner, state, self._clock() + self._caps.seconds)
-        self._counts[owner] += 1
-        return name
 
     async def load(self, name: str, owner: str) -> bytes:
         """See Sessions."""
@@ -175,6 +183,12 @@ class RedisSessions:
                 raise _too_many(self._caps)
         return name
 
+    async def check(self, owner: str) -> None:
+        """See Sessions."""
+        async with self._asking():
+            if await self._redis.zcount(_set(owner), f"({self._clock()}", "+inf") >= self._caps.of_owner:
+                raise _too_many(self._caps)
+
     async def load(self, name: str, owner: str) -> bytes:
         """See Sessions."""
         async with self._asking():
@@ -194,7 +208,7 @@ class RedisSessions:
         await self._redis.aclose()
 
     async def _run(self, script: str, name: str, owner: str, state: bytes, seconds: int, *more: bytes | int) -> Any:
-        keys = (_key(name, owner), f"tfpod:{{{owner}}}:sessions")
+        keys = (_key(name, owner), _set(owner))
         return await self._redis.eval(script, 2, *keys, state, name, self._clock(), seconds, *more)
 
     @asynccontextmanager
@@ -219,6 +233,11 @@ def _name() -> str:
 def _key(name: str, owner: str) -> str:
     """Return a session's key, which nobody but its owner can name; the braces keep an owner's keys on one node."""
     return f"tfpod:{{{owner}}}:session:{name}"
+
+
+def _set(owner: str) -> str:
+    """Return the key of the names of an owner's sessions, each with the time when it ends."""
+    return f"tfpod:{{{owner}}}:sessions"
 
 
 def _too_many(caps: Caps) -> Overloaded:

@@ -1,11 +1,14 @@
 """Speech over HTTP: ASRT's API, whole recordings, and speech that comes in pieces."""
 
+import asyncio
 import math
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Final
 
+import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,7 +20,7 @@ from service.models.models import Models
 from service.sessions import Sessions
 from service.speech import stream
 from service.speech.audio import RATE, Samples, from_file, from_pcm
-from service.speech.recogniser import Heard, Sound, Transcript
+from service.speech.recogniser import Heard, Transcript
 from service.types import DEFAULT_SIGNATURE, Call, Tensors
 
 SEQUENCE: Final = "tfpod-sequence"
@@ -30,6 +33,8 @@ WHOLE: Final = frozenset({"transcribe", "asrt_speech", "asrt_all", "asrt_root"})
 
 #: The longest recording in one request, in seconds, and where nobody knows yet what can be done in time.
 _LONGEST, _UNKNOWN = 3600.0, 600.0
+#: The bytes to read that take as long as a syllable to write.
+_WRITTEN: Final = 8 << 10
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -45,6 +50,7 @@ class Ear:
         self.model, self.recogniser = models.speech(request.query_params.get("model"))
         self._deadline: float = request.state.deadline
         self._take: Callable[[int], None] = request.state.take
+        self._decoder: Executor = request.state.decoder
 
     async def pcm(self, recording: asrt.Recording) -> Samples:
         """Return the samples of a recording. Raises what from_pcm does, and Overloaded if there is no room for them."""
@@ -53,10 +59,17 @@ class Ear:
         return samples
 
     async def file(self, body: bytes) -> Samples:
-        """Return the samples of a file, of which no more is decoded than can be heard. Raises as `pcm` does."""
-        able = self.recogniser.longest(self.seconds)
-        samples = await aside(1 << 30, from_file, body, min(able, _LONGEST) if able < math.inf else _UNKNOWN)
-        self._take(samples.nbytes)
+        """Return the samples of a file, of which no more is decoded than can be heard. Raises as `pcm` does.
+
+        Its parts take turns with those of other files; none is decoded for a request that is over.
+        """
+        able, samples, taken = self.recogniser.longest(self.seconds), np.zeros(0, np.float32), 0
+        parts = from_file(body, min(able, _LONGEST) if able < math.inf else _UNKNOWN)
+        decode = asyncio.get_running_loop().run_in_executor
+        while (grown := await decode(self._decoder, next, parts, None)) is not None:
+            samples = grown
+            self._take(samples.nbytes - taken)
+            taken = samples.nbytes
         return samples
 
     async def score(self, samples: Samples) -> Heard:
@@ -94,7 +107,7 @@ async def asrt_language(request: Request) -> Response:
         document = await aside(len(body), asrt.parse, body)
         try:
             syllables = await aside(len(body), asrt.pinyin, document)
-            text = await aside(len(body) << 6, ear.recogniser.write, syllables)
+            text = await aside(len(syllables) * _WRITTEN, ear.recogniser.write, syllables)
         except InvalidRequest as error:
             return _json(asrt.encode("", str(error), asrt.SERVER_ERROR))
     return _json(asrt.encode(text, "language level"))
@@ -118,8 +131,8 @@ async def transcribe(request: Request) -> Response:
     with (ear := Ear(request)).model:
         samples = await _samples(request, ear)
         transcript = await ear.hear(samples)
-    answer = {"text": transcript.text, **_timed(transcript.words, transcript.syllables)}
-    return _json(orjson.dumps(answer | {"seconds": round(len(samples) / RATE, 3)}))
+    fields = {"text": transcript.text, "seconds": round(len(samples) / RATE, 3)}
+    return _json(await aside(samples.nbytes, _told, fields, transcript))
 
 
 async def stream_piece(request: Request) -> Response:
@@ -130,12 +143,14 @@ async def stream_piece(request: Request) -> Response:
     sessions: Sessions | None = request.state.sessions
     if sessions is None:
         raise NotSupported("this pod keeps no sessions")
-    owner: str = request.state.owner(request.headers.get("authorization", "").encode("latin-1"))
+    owner: str = request.state.owner(request.state.headers.get(b"authorization", b""))
     name = None if request.headers.get(SESSION) == "new" else request.cookies.get(COOKIE)
     old = await _load(sessions, name, owner)
     state = stream.load(old) if old else stream.begun(int(sequence))
     if not stream.check(state, int(sequence)):
         return _json(state.answer)
+    if old is None:
+        await sessions.check(owner)
     after = await _heard(request, state)
     answer = _json(after.answer)
     if name is None or old is None:
@@ -164,11 +179,13 @@ async def _heard(request: Request, state: stream.State) -> stream.State:
     """Return the state after the piece in the body, its answer in it; an empty body ends the session."""
     ended = not await request.body()
     with (ear := Ear(request)).model:
-        samples = stream.pending(state, *([] if ended else [await _samples(request, ear)]))
+        pieces = [] if ended else [await _samples(request, ear)]
+        size = 2 * len(state.samples) + sum(piece.nbytes for piece in pieces)
+        request.state.take(size)
+        samples = await aside(size, stream.pending, state, *pieces)
         heard = await ear.score(samples)
         after, said = await aside(heard.scores.nbytes, stream.add, ear.recogniser, state, samples, heard, ended)
-    answer = {"final": said.final, "partial": said.partial, **_timed(said.words, said.syllables), "ended": ended}
-    after.answer = orjson.dumps(answer)
+    after.answer = await aside(size, _told, {"final": said.final, "partial": said.partial, "ended": ended}, said)
     return after
 
 
@@ -191,13 +208,14 @@ async def _samples(request: Request, ear: Ear) -> Samples:
     return await (ear.pcm(asrt.Recording(body, RATE)) if media_type in _PCM else ear.file(body))
 
 
-def _timed(words: list[Sound], syllables: list[Sound]) -> dict[str, list[dict[str, object]]]:
-    """Return both as lists of {"text" or "syllable", "begin", "end"}, in seconds."""
-    named = {"words": ("text", words), "syllables": ("syllable", syllables)}
-    return {
-        plural: [{name: sound.name, "begin": round(sound.begin, 3), "end": round(sound.end, 3)} for sound in sounds]
+def _told(fields: dict[str, object], said: Transcript | stream.Said) -> bytes:
+    """Return an answer with the lists of {"text" or "syllable", "begin", "end"}, in seconds."""
+    named = {"words": ("text", said.words), "syllables": ("syllable", said.syllables)}
+    lists = {
+        plural: [{name: each.name, "begin": round(each.begin, 3), "end": round(each.end, 3)} for each in sounds]
         for plural, (name, sounds) in named.items()
     }
+    return orjson.dumps(fields | lists)
 
 
 def _json(body: bytes) -> Response:

@@ -92,9 +92,11 @@ async def test_a_session_is_nobody_elses(store: Sessions) -> None:
 async def test_one_owner_has_so_many_and_another_still_has_some(store: Sessions) -> None:
     for _ in range(CAPS.of_owner):
         await store.create("me", b"")
-    with pytest.raises(Overloaded, match="has 3 sessions") as error:
-        await store.create("me", b"")
-    assert error.value.retry_after == CAPS.seconds
+        await store.check("you")
+    for refused in (store.check("me"), store.create("me", b"")):
+        with pytest.raises(Overloaded, match="has 3 sessions") as error:
+            await refused
+        assert error.value.retry_after == CAPS.seconds
     await store.create("you", b"")
 
 
@@ -128,8 +130,9 @@ async def test_memory_is_for_so_many_in_all() -> None:
     store = MemorySessions(CAPS)
     for number in range(CAPS.of_all):
         await store.create(str(number), b"")
-    with pytest.raises(Overloaded, match="5 sessions, as many as it takes"):
-        await store.create("more", b"")
+    for refused in (store.check("more"), store.create("more", b"")):
+        with pytest.raises(Overloaded, match="5 sessions, as many as it takes"):
+            await refused
 
 
 async def test_a_session_in_memory_ends_when_nobody_asks_for_it(clock: Clock) -> None:
@@ -154,6 +157,7 @@ async def test_a_session_in_redis_ends_when_nobody_asks_for_it(server: str, cloc
         assert len(keys) == CAPS.of_owner + 1
         assert all([0 < await store._redis.ttl(key) <= CAPS.seconds for key in keys])
         clock.now += CAPS.seconds
+        await store.check("me")
         await store.create("me", b"those that ended do not count")
         await store._redis.delete(*[key for key in keys if names[0].encode() in key])
         with pytest.raises(NotFound):
@@ -209,6 +213,7 @@ async def test_a_redis_that_is_down_is_said_to_be(address: Callable[[Path], str]
     async with in_redis(address(tmp_path), CAPS) as store:
         asked: list[Callable[[], Any]] = [
             lambda: store.create("me", b""),
+            lambda: store.check("me"),
             lambda: store.load("0" * 32, "me"),
             lambda: store.replace("0" * 32, "me", b"", b""),
         ]

@@ -5,7 +5,7 @@ import base64
 import contextlib
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ import httpx
 import numpy as np
 import pytest
 
+from service import transcription
 from service.app import Pod
+from service.door.bodies import LARGE
 from service.errors import NotReady, Overloaded
 from service.settings import Settings
-from service.speech.audio import RATE, Samples
+from service.speech import cut, stream
+from service.speech.audio import RATE, Samples, from_file
+from service.speech.recogniser import Recogniser
 from service.types import Runner, Tensors
 from tests.serving import both
 from tests.speech.spoken import HELLO, SILENCE, Reader, describe, file, pcm, said
@@ -387,6 +391,42 @@ async def test_audio_that_cannot_be_done_in_time_is_refused_at_once_naming_sessi
         assert await pod.metric('tfpod_batch_rows_count{model="m"}') == computed
 
 
+def threads_of(monkeypatch: pytest.MonkeyPatch, *functions: tuple[object, str]) -> dict[str, int]:
+    """Return the threads in which functions, given by owner and name, have run last."""
+    where: dict[str, int] = {}
+
+    def note(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def noted(*args: Any) -> Any:
+            where[name] = threading.get_ident()
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, noted)
+
+    for owner, name in functions:
+        note(owner, name)
+    return where
+
+
+async def test_what_long_audio_takes_holds_no_others(pod: Speaking, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = threads_of(monkeypatch, (cut, "pieces"), (cut, "joined"), (stream, "pending"), (transcription, "_told"))
+    long = np.tile(SENTENCE, 15)
+    answer = await pod.http.post("/v1/transcribe", content=pcm(long), headers=PCM)
+    assert (answer.json()["text"], (await pod.piece(0, long)).status_code) == ("你好" * 30, 200)
+    assert len(where) == 4
+    assert threading.get_ident() not in where.values()
+
+
+@pytest.mark.parametrize(("count", "alone"), [(2, False), (20, True)])
+async def test_what_many_syllables_take_holds_no_others(
+    pod: Speaking, monkeypatch: pytest.MonkeyPatch, count: int, alone: bool
+) -> None:
+    where = threads_of(monkeypatch, (Recogniser, "write"))
+    assert (await pod.asrt("/language", sequence_pinyin=["ni3", "hao3"] * (count // 2)))["status_code"] == OK
+    assert (where["write"] != threading.get_ident()) == alone
+
+
 async def test_two_hours_are_refused(pod: Speaking) -> None:
     hours = np.zeros(2 * 3600 * 8000, np.int16)
     packed = await pod.http.post("/v1/transcribe", content=file(hours, 8000, "FLAC"))
@@ -395,20 +435,87 @@ async def test_two_hours_are_refused(pod: Speaking) -> None:
         assert (answer.status_code, "/v1/stream" in answer.json()["error"]) == (413, True)
 
 
-async def test_what_is_decoded_takes_the_room_of_bodies(tmp_path: Path) -> None:
+def parts_of_files(monkeypatch: pytest.MonkeyPatch, after: Callable[[], object]) -> list[int]:
+    """Return the list of the lengths that files have reached, which grows as they are decoded; call `after` each."""
+    lengths = []
+
+    def watched(data: bytes, longest: float) -> Iterator[Samples]:
+        for samples in from_file(data, longest):
+            lengths.append(len(samples))
+            after()
+            yield samples
+
+    monkeypatch.setattr(transcription, "from_file", watched)
+    return lengths
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """An event for which threads wait until it is set, or the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+MINUTE = file(np.zeros(60 * RATE, np.float32), form="FLAC")
+
+
+async def test_a_file_is_decoded_no_further_when_nobody_waits_for_it(
+    pod: Speaking, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = pod.pod._decoder
+    lengths = parts_of_files(monkeypatch, lambda: decoder.submit(gate.wait))
+    request = asyncio.create_task(pod.http.post("/v1/transcribe", content=MINUTE))
+    while not lengths:
+        await asyncio.sleep(0.001)
+    request.cancel()
+    while not await pod.metric('tfpod_rejected_total{reason="client_gone"}'):
+        await asyncio.sleep(0.001)
+    gate.set()
+    await asyncio.wrap_future(decoder.submit(int))
+    assert len(lengths) == 1
+
+
+async def test_files_leave_all_others_their_turns(
+    pod: Speaking, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = parts_of_files(monkeypatch, gate.wait)
+    files = [asyncio.create_task(pod.http.post("/v1/transcribe", content=MINUTE)) for _ in range(4)]
+    while not lengths:
+        await asyncio.sleep(0.001)
+    large = pcm(np.tile(SENTENCE, 2))
+    assert len(large) > LARGE
+    answer = await pod.http.post("/v1/transcribe", content=large, headers=PCM)
+    assert (answer.status_code, len(lengths)) == (200, 1)
+    gate.set()
+    assert {answer.status_code for answer in await asyncio.gather(*files)} == {200}
+
+
+async def test_what_is_decoded_takes_the_room_of_bodies_as_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = parts_of_files(monkeypatch, lambda: None)
     settings: dict[str, Any] = dict.fromkeys(["max_body_bytes", "max_binary_bytes", "max_inflight_bytes"], 1 << 20)
     async with speaking(tmp_path, **settings) as pod:
-        minute = file(np.zeros(60 * RATE, np.float32), form="FLAC")
-        assert len(minute) < 100_000
-        answer = await pod.http.post("/v1/transcribe", content=minute)
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert len(MINUTE) < 100_000
+        answer = await pod.http.post("/v1/transcribe", content=MINUTE)
+        assert (answer.status_code, answer.headers["retry-after"], len(lengths)) == (429, "1", 1)
         assert (await pod.http.post("/v1/transcribe", content=pcm(SENTENCE), headers=PCM)).status_code == 200
+
+
+async def test_what_a_session_has_not_heard_yet_takes_room_too(tmp_path: Path) -> None:
+    """The body, its samples of twice the bytes, and as many that are put together with those before."""
+    piece = np.tile(SENTENCE, 20)
+    settings: dict[str, Any] = dict.fromkeys(["max_body_bytes", "max_binary_bytes"], 2 * len(piece))
+    for times, status in ((4, 429), (6, 200)):
+        async with speaking(tmp_path, max_inflight_bytes=times * 2 * len(piece), **settings) as pod:
+            assert (await pod.piece(0, piece)).status_code == status
 
 
 # Sessions
 
 
-def cut(samples: Samples, seconds: float) -> list[Samples]:
+def cut_up(samples: Samples, seconds: float) -> list[Samples]:
     size = int(seconds * RATE)
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
@@ -420,7 +527,7 @@ NOTHING = SPEECH[:0]
 @pytest.mark.parametrize("first", [0, 1])
 async def test_a_session_says_what_the_whole_says(pod: Speaking, first: int) -> None:
     final, begins = "", []
-    for number, piece in enumerate([*cut(SPEECH, 0.7), NOTHING], first):
+    for number, piece in enumerate([*cut_up(SPEECH, 0.7), NOTHING], first):
         answer = (await pod.piece(number, piece)).json()
         assert sorted(answer) == ["ended", "final", "partial", "syllables", "words"]
         assert answer["ended"] == (not len(piece))
@@ -515,8 +622,20 @@ async def test_a_token_has_so_many_sessions_at_once(tmp_path: Path) -> None:
             assert (await pod.piece(1, NOTHING)).status_code == 200
         for _ in range(2):
             assert (await pod.piece(0, SENTENCE, headers=new)).status_code == 200
+        computed = await pod.metric('tfpod_batch_rows_count{model="m"}')
         refused = await pod.piece(0, SENTENCE, headers=new)
         assert (refused.status_code, "2 sessions" in refused.json()["error"]) == (429, True)
+        assert await pod.metric('tfpod_batch_rows_count{model="m"}') == computed, "it is not heard before"
+
+
+async def test_of_several_tokens_the_one_that_lets_in_has_the_session(tmp_path: Path, tokens: str) -> None:
+    async with speaking(tmp_path, tokens_file=tokens, max_sessions_per_token=2) as pod:
+        answers = []
+        for number in range(3):
+            several = [("Authorization", f"Bearer {number}"), ("Authorization", "Bearer secret")]
+            headers = [*PCM.items(), ("Tfpod-Sequence", "0"), ("Tfpod-Session", "new"), *several]
+            answers.append(await pod.http.post("/v1/stream", content=pcm(SENTENCE), headers=headers))
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
 
 
 async def test_the_same_piece_twice_at_once_is_heard_once(pod: Speaking) -> None:

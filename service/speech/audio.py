@@ -4,14 +4,14 @@ The files' formats and the rates are the business of libsndfile and libsoxr; onl
 Below it, libmpg123 tells on stderr what is broken in an MP3, amid the log, and nothing here can keep it from that.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from service.errors import InvalidRequest, TooLarge
+from service.speech.tracks import tracks
 
 #: Samples, FP32 in -1..1, one channel, so many a second.
 Samples = npt.NDArray[np.float32]
@@ -22,12 +22,6 @@ LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
 #: Samples of a file that are read at once.
 _PART: Final = 1 << 18
 _WIDTHS: Final[dict[int, np.dtype[np.signedinteger[Any]]]] = {2: np.dtype("<i2"), 4: np.dtype("<i4")}
-#: How the files begin.
-_MAGIC: Final[tuple[Callable[[bytes], bool], ...]] = (
-    lambda head: head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE",
-    lambda head: head[:4] in (b"fLaC", b"OggS"),
-    lambda head: head[:3] == b"ID3" or (head[:1] == b"\xff" and head[1:2] >= b"\xe0"),
-)
 
 
 def from_pcm(data: bytes, rate: int, channels: int = 1, width: int = 2) -> Samples:
@@ -46,45 +40,48 @@ def from_pcm(data: bytes, rate: int, channels: int = 1, width: int = 2) -> Sampl
     integers = np.frombuffer(data, _WIDTHS[width]).reshape(-1, channels)
     scale = np.float32(1 / (1 << 8 * width - 1))
     samples = integers.mean(axis=1, dtype=np.float32) * scale
-    return np.clip(_resampler(rate)(samples, True), -1, 1)
+    samples = _resampler(rate)(samples, True)
+    return np.clip(samples, -1, 1, out=samples)
 
 
-def from_file(data: bytes, longest: float) -> Samples:
-    """Return the samples of a file in WAV, FLAC, OGG or MP3, whatever it says of its own length.
+def from_file(data: bytes, longest: float) -> Iterator[Samples]:
+    """Yield the samples of a file in WAV, FLAC, OGG or MP3, whatever it says of its own length.
 
-    Raises UnsupportedMedia for what is none of these, InvalidRequest for one that cannot be read, TooLarge for more
-    than `longest` seconds: a small file may hold hours.
+    They are one array, which grows by a part each time until all tracks are in it. Raises UnsupportedMedia for what is
+    none of these, InvalidRequest for one that cannot be read to its end, TooLarge for more than `longest` seconds: a
+    small file may hold hours.
     """
-    if not any(begins(data[:12]) for begins in _MAGIC):
-        raise UnsupportedMedia("the body is no audio in WAV, FLAC, OGG or MP3")
     import soundfile  # noqa: PLC0415 - only pods that serve speech need it
 
+    samples = np.zeros(0, np.float32)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            _check_rate(file.samplerate)
-            if file.channels not in (1, 2):
-                raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
-            resample = _resampler(file.samplerate)
-            samples = np.concatenate([resample(*part) for part in _parts(file, longest)])
+        for track in tracks(data):
+            with soundfile.SoundFile(track) as file:
+                for part in _parts(file):
+                    heard = len(samples)
+                    if heard + len(part) > longest * RATE + 1:
+                        raise TooLarge(f"the audio is longer than {longest:.0f} s")
+                    samples.resize(heard + len(part), refcheck=False)  # in place: an hour is 220 MiB
+                    np.clip(part, -1, 1, out=samples[heard:])
+                    yield samples
     except soundfile.LibsndfileError as error:
         raise InvalidRequest(f"the audio cannot be read: {error.error_string}") from None
-    clipped: Samples = np.clip(samples, -1, 1)
-    return clipped
 
 
-def _parts(file: Any, longest: float) -> Iterator[tuple[Samples, bool]]:
-    """Yield what is in a file in parts, at its own rate, and whether it is the last; see from_file.
+def _parts(file: Any) -> Iterator[Samples]:
+    """Yield what is in a track in parts; see from_file.
 
     Whatever the length in its header, and however many samples more than ours it has, no more of them are in memory.
     """
-    read, ended = 0, False
+    _check_rate(file.samplerate)
+    if file.channels not in (1, 2):
+        raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
+    file.seekable = lambda: False  # no part needs it, and a FLAC that was written into a pipe cannot be sought in
+    resample, ended = _resampler(file.samplerate), False
     while not ended:
         samples = file.read(_PART, dtype="float32", always_2d=True)
-        read += len(samples)
-        if read > longest * file.samplerate:
-            raise TooLarge(f"the audio is longer than {longest:.0f} s")
         ended = len(samples) < _PART
-        yield np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), ended
+        yield resample(np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), ended)
 
 
 def _resampler(rate: int) -> Callable[[Samples, bool], Samples]:

@@ -5,11 +5,12 @@ Such a model has a file `assets.extra/labels.txt`: its labels, one a line, the b
 INT32 [n]: how many of either count in each row. Beside the labels may lie the words of its language, see language.py.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from service.speech.audio import RATE, Samples
 from service.speech.ctc import Alternatives, Syllable, greedy
 from service.speech.language import Language
 from service.types import DEFAULT_SIGNATURE, Signatures, Tensors
+
+T = TypeVar("T")
 
 LABELS: Final = "assets.extra/labels.txt"
 _LANGUAGE: Final = "assets.extra/language.npz"
@@ -93,13 +96,14 @@ class Recogniser:
         if not len(samples):
             return Heard(np.zeros((0, len(self._labels)), np.float32), np.zeros(1))
         deadline = time.monotonic() + seconds
-        pieces = cut.pieces(samples)
+        aside = asyncio.to_thread if len(samples) > cut.LONGEST else _at_once
+        pieces = await aside(cut.pieces, samples)
         said = []
         for piece in pieces:  # one after the other: long audio leaves others their turns
             if len(pieces) > 1:
                 self._check((len(samples) - piece.begin) / RATE, deadline - time.monotonic())
             said.append(await self._score(samples[piece.first : piece.last], compute))
-        scores, begins = cut.joined(pieces, said)
+        scores, begins = await aside(cut.joined, pieces, said)
         return Heard(scores, np.append(begins, len(samples) / RATE))
 
     def longest(self, seconds: float) -> float:
@@ -152,6 +156,10 @@ class Recogniser:
         outputs = await compute({"samples": filled, "lengths": np.array([len(samples)], np.int32)})
         self._pace = max(self._pace, filled.shape[1] / RATE / max(time.monotonic() - begun, 1e-6))
         return outputs["scores"][0, : int(outputs["frames"][0])]
+
+
+async def _at_once(work: Callable[..., T], *args: Any) -> T:
+    return work(*args)
 
 
 def _timed(syllables: Sequence[Syllable], heard: Heard) -> list[Sound]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from service.speech.audio import RATE, Samples
+from service.speech.audio import RATE, Samples, from_file
 from service.types import ELEMENT_TYPES, Array, Signature, Tensors, TensorSpec
 from tests.speech import words
 
@@ -39,6 +39,12 @@ def file(samples: npt.NDArray[Any], rate: int = RATE, form: str = "WAV") -> byte
     target = io.BytesIO()
     soundfile.write(target, samples, rate, format=form)
     return target.getvalue()
+
+
+def decoded(data: bytes, longest: float) -> Samples:
+    """Return all samples of a file."""
+    *_, samples = from_file(data, longest)
+    return samples
 
 
 def describe(version: Path) -> None:

@@ -40,7 +40,7 @@ export async function record({ path, heard, said, refused, lost }) {
     final.push(...all.slice(0, until));
     words = [...final, ...all.slice(until)];
     seconds += answer.seconds;
-    whole = !answer.json.words.length && all.length > 0; // nothing tells which syllables are final
+    whole ||= !answer.json.words.length && all.length > 0; // nothing tells which syllables are final
     said(final, all.slice(until));
   });
   const over = pieces.done.catch((error) => {
