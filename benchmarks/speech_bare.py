@@ -78,7 +78,7 @@ async def recognise(model: Path, recordings: Iterator[bytes], processors: int, o
     for order in orders:
         count, audio, begun = 0, 0.0, time.perf_counter()
         while not count or time.perf_counter() - begun < float(order):
-            samples = from_file(next(recordings), math.inf)
+            *_, samples = from_file(next(recordings), math.inf)
             recogniser.read(await recogniser.hear(samples, compute, math.inf))
             count, audio = count + 1, audio + len(samples) / RATE
         print(count, audio, time.perf_counter() - begun, flush=True)

@@ -268,6 +268,7 @@ async def test_a_wrong_request_is_named(tmp_path: Path, protocol: str, body: Any
         ("POST", "/v2/models/m", 405, "Malformed request: POST /v2/models/m; the method may be GET, HEAD"),
         ("DELETE", "/", 405, "the method may be GET"),
         ("GET", "/nowhere", 404, "Malformed request: GET /nowhere"),
+        ("GET", "/nowhere%23else%3F?x", 404, "Malformed request: GET /nowhere#else?"),
         ("GET", "/metrics", 404, "Malformed"),
     ],
 )

@@ -12,12 +12,13 @@ import grpc
 import numpy as np
 import pytest
 
-from service import rpcs
+from service import handlers, rpcs
 from service.codecs.grpc import wire
 from service.net.drain import Drain, DrainingServer
 from service.net.http2 import Http2
 from service.net.server import listen
-from tests.serving import PATIENT
+from tests import frames
+from tests.serving import PATIENT, Client
 from tests.test_routes import ROW, Doubler, Running, running
 
 pytestmark = pytest.mark.anyio
@@ -29,8 +30,8 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 class Caller:
     """A client of one pod."""
 
-    def __init__(self, pod: Running, channel: Any) -> None:
-        self.pod, self.channel = pod, channel
+    def __init__(self, pod: Running, port: int, channel: Any) -> None:
+        self.pod, self.port, self.channel = pod, port, channel
 
     async def call(self, method: str, message: bytes, **options: Any) -> dict[int, list[Any]]:
         """Return the answer's fields."""
@@ -58,14 +59,14 @@ async def calling(tmp_path: Path, load: Any = None, **settings: Any) -> AsyncIte
         assert pod.pod.rpcs
         server = DrainingServer(pod.pod.rpcs, listen("127.0.0.1", 0), PATIENT, Drain(0.0, 5.0), Http2)
         serving = asyncio.create_task(server.run_until_stopped())
-        target, options = f"127.0.0.1:{server.address[1]}", [("grpc.enable_retries", 0)]
-        with grpc.insecure_channel(target, options=options) as channel:
-            try:
-                yield Caller(pod, channel)
-            finally:
-                pod.model.go.set()
-        server.stop()
-        await serving
+        port, options = server.address[1], [("grpc.enable_retries", 0)]
+        try:
+            with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+                yield Caller(pod, port, channel)
+        finally:
+            pod.model.go.set()
+            server.stop()
+            await serving
 
 
 def predict(*rows: list[float], model: str = "m") -> bytes:
@@ -128,6 +129,23 @@ async def test_health_and_readiness_tell_of_the_drain(tmp_path: Path) -> None:
         assert await pod.call("/grpc.health.v1.Health/Check", b"") == {1: [2]}
         assert await pod.call("/inference.GRPCInferenceService/ServerReady", b"") == {1: [0]}
         assert await pod.call(PREDICT, predict(ROW))
+
+
+async def test_no_more_of_those_who_need_no_place_are_waited_for_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_PLACES", 2)
+    async with calling(tmp_path) as pod:
+        caller = frames.Caller(Client(*await asyncio.open_connection("127.0.0.1", pod.port)))
+        await caller.greet()
+        health = {":path": b"/grpc.health.v1.Health/Check"}
+        first, _ = [await caller.begin(end=False, **health) for _ in range(2)]
+        refused = await caller.answer(await caller.begin(end=False, **health))
+        assert (refused.status, "in flight" in refused.text) == (14, True)
+        await caller.send(first, frames.message(b""))
+        assert (await caller.answer(first)).status == 0
+        assert (await caller.call(**health)).status == 0
+        caller.client.close()
 
 
 async def test_a_model_that_is_being_loaded_is_unavailable(tmp_path: Path) -> None:
@@ -197,7 +215,7 @@ async def test_a_message_that_is_too_long_is_refused_and_the_connection_goes_on(
 
 async def test_other_methods_are_not_implemented(tmp_path: Path) -> None:
     async with calling(tmp_path) as pod:
-        for method in ("/tensorflow.serving.PredictionService/Regress", "/v1/models/m:predict"):
+        for method in ("/tensorflow.serving.PredictionService/Regress", "/v1/models/m:predict", "http://[x", "//[?#"):
             assert await pod.fails(method, b"") == ("UNIMPLEMENTED", f"no such method is served here: {method}")
 
 

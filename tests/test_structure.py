@@ -42,7 +42,7 @@ ALLOWED: Final = {
     "handlers": [*LEAVES, "door.bodies", "codecs.*", "models.models"],
     "transcription": [*LEAVES, "door.bodies", "codecs.*", "models.models", "sessions", "speech.*"],
     "routes": [*LEAVES, "handlers", "transcription", "door.*", "codecs.*", "models.models", "web.*"],
-    "rpcs": [*LEAVES, "handlers", "routes", "codecs.*", "models.models"],
+    "rpcs": [*LEAVES, "handlers", "routes", "door.bodies", "codecs.*", "models.models"],
     "app": [
         *LEAVES,
         "gpu",
@@ -104,7 +104,7 @@ OWNERS: Final = {
 #: What makes a function impure: no codec may have it.
 IMPURE: Final = ["asyncio", "threading", "time", "logging", "os", "pathlib", "random", "service.metrics"]
 
-LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 10910
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_POD = 250, 40, 11400
 #: Functions that may be longer, and why.
 LONG: Final[dict[str, str]] = {}
 #: Tests that mirror no file of service/, and what they are about instead.

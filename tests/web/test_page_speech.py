@@ -247,6 +247,16 @@ def test_a_model_that_tells_no_words_is_read_as_pinyin_meanwhile(page: Browser) 
     assert characters(page, FINAL) == TEXT
 
 
+def test_a_model_that_tells_no_words_is_heard_although_silence_comes_last(page: Browser) -> None:
+    heard, silence = (
+        json.dumps({"final": "", "partial": "", "words": [], "syllables": syllables})
+        for syllables in ([{"syllable": "ni3", "begin": 0.5, "end": 0.8}], [])
+    )
+    answer_for(page, f"new Response('{heard}')", *[f"new Response('{silence}')"] * 100)
+    say(page, f"asked.length > 2 && {LENGTH} > 4.1")
+    assert characters(page, FINAL) == TEXT
+
+
 def test_a_microphone_that_is_switched_off_is_told_of(page: Browser) -> None:
     page.evaluate(
         "navigator.mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream, 0"
