@@ -15,7 +15,9 @@ from benchmarks.results import Window
 from benchmarks.workloads import Workload
 
 Say = Callable[[str], None]
-_WAKE = 0.2  # seconds that a server has to itself before its window
+#: Seconds that a server has to itself before its window, and of load that do not count: the memory of one that was
+#: stopped may have gone cold.
+_WAKE, _WARM = 0.2, 1
 #: Seconds after it, at most, in which it ends what is in flight, and how busy it may be when it is stopped: one that
 #: times its batches would take the stop for a batch of half a minute, and wait accordingly ever after.
 _SETTLE, _LOOK, _IDLE = 3.0, 0.2, 0.1
@@ -70,6 +72,7 @@ class Contest:
         """Measure one for so many seconds."""
         program = self._programs[name]
         async with self.awake(name):
+            await wrk.load(at or target(program), connections, _WARM)
             before = program.tree.cpu()
             figures = await wrk.load(at or target(program), connections, seconds)
             cpu = program.tree.cpu() - before
