@@ -99,3 +99,20 @@ def test_a_thread_and_those_that_it_starts_give_way_to_the_others() -> None:
     thread.start()
     thread.join()
     assert found == [max(5, niceness())]
+
+
+@pytest.mark.parametrize(
+    ("took", "found", "tries"),
+    [([0.1], True, 1), ([3, 0.1], True, 2), ([3, 3, 3], False, 3), ([200], False, 1)],
+    ids=["at once", "after somebody else", "never", "by far not"],
+)
+def test_work_is_tried_again_if_others_may_have_had_the_processor(took: list[float], found: bool, tries: int) -> None:
+    milliseconds = [each / 1000 for each in took]
+    now = 0.0
+
+    def work() -> None:
+        nonlocal now
+        now += milliseconds.pop(0)
+
+    assert cpus.done_within(0.001, work, lambda: now) == found
+    assert len(took) - len(milliseconds) == tries

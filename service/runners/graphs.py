@@ -4,7 +4,6 @@ Called in the caller's own thread it takes a small model a third of the time tha
 hand every call over to a thread of TensorFlow's. What is imported here is there after `imports.for_graphs`.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
@@ -17,6 +16,7 @@ from tensorflow.python.framework.ops import Graph
 from tensorflow.python.ops.array_ops import identity
 from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 
+from service import cpus
 from service.runners import imports
 from service.runners.formats import TAG, Loaded, checked, signatures
 from service.types import Signature
@@ -73,11 +73,9 @@ def _is_quick(function: Callable[..., Any], signature: Signature) -> bool:
     given = signature.zeros(_ROWS)
     try:
         function(**given)  # the first call has more to do
-        begun = time.perf_counter()
-        function(**given)
+        return cpus.done_within(_QUICK, lambda: function(**given))
     except OpError:  # zeros make no sense to every model
         return False
-    return time.perf_counter() - begun < _QUICK
 
 
 def _is_steady(session: Any, graph: Any) -> bool:
