@@ -87,7 +87,7 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     method: str = ""
-    #: True if nothing in it loops, or runs on what others use too.
+    #: True if nothing in it loops, chooses or makes a size of a number, or runs on what others use too.
     steady: bool = field(default=False, compare=False)
 
     @property
@@ -151,7 +151,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def _text_bytes(array: Array) -> int:
-    return array.nbytes + (sum(map(len, array.ravel().tolist())) if array.size < _MANY else 0)
+    return array.nbytes + (sum(map(len, array.ravel().tolist())) if array.size <= _MANY else 0)
 
 
 class VersionState(NamedTuple):

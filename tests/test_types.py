@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from service.door.bodies import LARGE
 from service.types import ELEMENT_TYPES, Reply, Signature, TensorSpec
 
 FLOAT = ELEMENT_TYPES[0]
@@ -105,3 +106,8 @@ def test_a_replys_bytes_are_its_numbers_and_its_strings() -> None:
     words = np.array([b"four", "five5", b""], object)
     assert Reply({"y": np.zeros((2, 3), np.float32), "words": words}).nbytes == 24 + 3 * 8 + 9
     assert Reply({"words": np.full(1 << 20, b"four", object)}).nbytes >= 8 << 20
+
+
+@pytest.mark.parametrize("count", [1 << 13, (1 << 13) + 1])
+def test_no_number_of_long_strings_looks_small(count: int) -> None:
+    assert Reply({"words": np.full(count, b"x" * 64, object)}).nbytes > LARGE

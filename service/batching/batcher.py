@@ -17,7 +17,7 @@ from typing import Final
 from service.batching.form import Batching, Form
 from service.batching.gathering import Gathering
 from service.batching.line import HEAD_START, Line
-from service.batching.pace import Pace
+from service.batching.pace import Moments, Pace
 from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, joined
 from service.errors import NotReady, Overloaded, TooLarge
 from service.expiry import Expiry
@@ -29,8 +29,6 @@ _STUCK: Final = Failure(NotReady, "the model does not answer")
 
 #: A batch of so many seconds waits for nobody who is not about to come.
 _SLOW: Final = 0.01
-#: The event loop computes what is quick itself, while that takes it less than so many seconds.
-_MOMENT: Final = 0.002
 
 _log = logging.getLogger("tfpod.batcher")
 
@@ -57,6 +55,7 @@ class Batcher:
         self._numbers = itertools.count()
         self._running: Sequence[Part] = ()
         self._running_since = 0.0
+        self._moments = Moments()
         self._stuck = False
         #: While the model is free: when a batch waits for company no more. While it computes: when it is stuck.
         self._timer: asyncio.TimerHandle | None = None
@@ -209,9 +208,12 @@ class Batcher:
             for part in batch:
                 part.begun, part.batch_rows = now, rows
                 self._metrics.queue_seconds.observe(now - part.since)
-            self._set_timer(now + self._batching.stuck_after, self._give_up)
-            quick = batch[0].signature in self._batching.quick and self._pace.batch_seconds < _MOMENT
-            (self._worker.compute_here if quick else self._worker.compute)(batch)
+            if batch[0].signature in self._batching.quick and self._moments.allowed(now):
+                self._worker.compute_here(batch)
+                self._moments.took(now, self._clock())
+            else:
+                self._set_timer(now + self._batching.stuck_after, self._give_up)
+                self._worker.compute(batch)
         elif self._line:
             due = self._line.due()
             # The loop's timers may be early by a fraction of a millisecond.

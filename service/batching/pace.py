@@ -1,5 +1,6 @@
 """How fast a model is of late, and whether more arrives than it can take."""
 
+import math
 from typing import Final
 
 #: What a batch counts after the next one of its size.
@@ -10,6 +11,25 @@ _LATE: Final = 1.0
 _BURST: Final = 0.1
 #: An overload is over when nobody had to be refused for so many seconds.
 _OVER: Final = 1.0
+#: The event loop computes what is quick itself. If that takes it more than so many seconds, it does not do so again for
+#: so many times as long: a call may be slow that looks like others, but shall not keep all of them waiting.
+_MOMENT, _RARELY = 0.002, 100
+
+
+class Moments:
+    """Says when the event loop may compute what is quick; to be told how long it took."""
+
+    def __init__(self) -> None:
+        self._from = -math.inf
+
+    def allowed(self, now: float) -> bool:
+        """Tell whether it may now."""
+        return now >= self._from
+
+    def took(self, begun: float, ended: float) -> None:
+        """Learn of the last time."""
+        if ended - begun > _MOMENT:
+            self._from = ended + _RARELY * (ended - begun)
 
 
 class Pace:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.python.client.session import Session
+from tensorflow.python.framework.dtypes import as_dtype
 from tensorflow.python.framework.errors import NotFoundError, OpError
 from tensorflow.python.framework.ops import Graph
 from tensorflow.python.ops.array_ops import identity
@@ -29,8 +30,14 @@ _UNKNOWN: Final = "Op type not registered"
 _ROWS, _QUICK = 32, 0.0005
 #: What stands among the signatures, and is none.
 _INTERNAL: Final = frozenset({"__saved_model_init_op", "__saved_model_train_op"})
-#: Operations that take as long as they like: loops, old and new, and code in Python.
-_ENDLESS: Final = frozenset({"NextIteration", "While", "StatelessWhile", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
+#: Operations that take as long as they like, or do what they like: loops and conditions, old and new, code in Python.
+_UNSTEADY: Final = frozenset(
+    {
+        *("NextIteration", "RefNextIteration", "While", "StatelessWhile", "ReduceDataset", "IteratorGetNext"),
+        *("Switch", "RefSwitch", "If", "StatelessIf", "Case", "StatelessCase"),
+        *("PyFunc", "PyFuncStateless", "EagerPyFunc"),
+    }
+)
 
 
 def load(folder: Path, threads: int) -> Loaded:
@@ -79,10 +86,19 @@ def _is_quick(function: Callable[..., Any], signature: Signature) -> bool:
 
 
 def _is_steady(session: Any, graph: Any) -> bool:
-    """Tell whether each operation of a GraphDef, and of its functions, is done once, and by processors."""
-    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
+    """Tell whether each operation of a GraphDef, and of its functions, is done once, and by processors.
+
+    And whether no number of an input becomes a size: counted that far, or made an integer.
+    """
+    nodes = list(chain(graph.node, *(function.node_def for function in graph.library.function)))
     on_processors = all(device.device_type == "CPU" for device in session.list_devices())
-    return on_processors and _ENDLESS.isdisjoint(node.op for node in nodes)
+    return on_processors and not any(node.op in _UNSTEADY or _makes_a_size(node) for node in nodes)
+
+
+def _makes_a_size(node: Any) -> bool:
+    if node.op == "Cast":
+        return bool(as_dtype(node.attr["SrcT"].type).is_floating and as_dtype(node.attr["DstT"].type).is_integer)
+    return bool(node.op == "Range" and as_dtype(node.attr["Tidx"].type).is_floating)
 
 
 def _function(session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:

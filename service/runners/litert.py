@@ -45,7 +45,7 @@ class LiteRtRunner:
         interpreter = _interpreter(content, 1)
         self._functions = _functions(interpreter)
         # What loops has a graph of its own for that.
-        self.signatures = _signatures(self._functions, steady=interpreter.num_subgraphs() == 1)
+        self.signatures = _signatures(self._functions, steady=_is_steady(interpreter))
         if not self.signatures:
             raise ValueError("the model has no signature with inputs of known types")
         quick = [_is_quick(self._functions[name], name, s.batches) for name, s in self.signatures.items()]
@@ -111,6 +111,16 @@ def _signatures(functions: Mapping[str, Any], *, steady: bool) -> Signatures:
     if skipped := sorted(set(functions) - set(found)):
         _log.warning("not served: no inputs, or tensors of no known type", extra={"signatures": skipped})
     return found
+
+
+def _is_steady(interpreter: Any) -> bool:
+    """Tell whether nothing loops or chooses, and no number of an input becomes a size: see graphs.py."""
+    kinds = {each["index"]: np.dtype(each["dtype"]).kind for each in interpreter.get_tensor_details()}
+    operations = interpreter._get_ops_details()  # noqa: SLF001 - nothing else tells what a model does
+    casts = [each for each in operations if each["op_name"] == "CAST" and kinds[each["outputs"][0]] in "iu"]
+    ranges = [each for each in operations if each["op_name"] == "RANGE"]
+    sizes = any(kinds[each["inputs"][0]] == "f" for each in (*casts, *ranges))
+    return bool(interpreter.num_subgraphs() == 1 and not sizes)
 
 
 def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -189,7 +190,7 @@ async def test_what_is_quick_is_computed_by_the_event_loop_and_all_else_by_a_thr
         assert seen == [threading.current_thread().name, "model"]
 
 
-async def test_what_is_quick_no_more_is_computed_by_a_thread_until_it_is_again() -> None:
+async def test_what_takes_long_is_computed_by_a_thread_for_a_time_however_few_rows_it_had() -> None:
     async with stage(quick=frozenset({"double"})) as scene:
         seen: list[str] = []
 
@@ -197,14 +198,31 @@ async def test_what_is_quick_no_more_is_computed_by_a_thread_until_it_is_again()
             scene.clock.now += 0.01
             return in_thread(seen)(inputs)
 
+        for _ in range(9):
+            scene.puppet.go(in_thread(seen))
+            await scene.submit(double(*range(4)))
         scene.puppet.go(take_long)
         await scene.submit(double(1))
-        while len(seen) < 2 or seen[-1] == "model":
+        for seconds in (0.0, 0.9, 0.2):
+            scene.clock.now += seconds
             scene.puppet.go(in_thread(seen))
             await scene.submit(double(1))
         here = threading.current_thread().name
-        assert seen == [here, *["model"] * (len(seen) - 2), here]
-        assert len(seen) > 3
+        assert seen == [here] * 10 + ["model", "model", here]
+
+
+async def test_nobody_is_told_that_the_model_is_stuck_when_the_event_loop_was() -> None:
+    async with stage(quick=frozenset({"double"}), max_batch_rows=1, stuck_after=0.05) as scene:
+
+        def keep_all_waiting(inputs: Tensors) -> Tensors:
+            time.sleep(0.1)
+            return expected("double", inputs)
+
+        scene.puppet.go(keep_all_waiting)
+        scene.puppet.go()
+        first, second = scene.submit(double(1)), scene.submit(double(2))
+        assert numbers(await first) == [2]
+        assert numbers(await second) == [4]
 
 
 async def test_a_failure_of_what_is_quick_takes_no_neighbour_with_it() -> None:

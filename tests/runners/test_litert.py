@@ -98,17 +98,21 @@ def test_a_fixed_first_size_does_not_batch(runner: LiteRtRunner) -> None:
     assert not runner.signatures["total"].batches
 
 
-def test_what_loops_may_take_as_long_as_it_likes(tmp_path: Path) -> None:
-    def loops(x: Any) -> Any:
-        return {"y": tf.while_loop(lambda x: tf.reduce_any(x < 10.0), lambda x: [x + 3.0], [x])[0]}
-
-    once, many = tmp_path / "once", tmp_path / "many"
-    plain = LiteRtRunner(convert(once, {"serving_default": (lambda x: {"y": x + 1.0}, [spec("x", [None, 2])])}), 1)
-    looping = LiteRtRunner(convert(many, {"serving_default": (loops, [spec("x", [None, 2])])}), 1)
-    assert plain.signatures["serving_default"].bounded
-    assert not looping.signatures["serving_default"].bounded
-    answer = looping.run("serving_default", {"x": np.ones((1, 2), np.float32)})
-    assert answer["y"].tolist() == [[10, 10]]
+@pytest.mark.parametrize(
+    ("body", "steady"),
+    [
+        (lambda x: {"y": x + 1.0}, True),
+        (lambda x: {"y": tf.while_loop(lambda x: tf.reduce_any(x < 10.0), lambda x: [x + 3.0], [x])[0]}, False),
+        (lambda x: {"y": tf.cond(x[0, 0] > 0.0, lambda: tf.exp(x), lambda: x)}, False),
+        (lambda x: {"y": x + tf.reduce_sum(tf.range(x[0, 0]))}, False),
+        (lambda x: {"y": x + tf.reduce_sum(tf.ones([tf.cast(x[0, 0], tf.int32)]))}, False),
+        (lambda x: {"y": x + tf.cast(tf.argmax(x, axis=1), tf.float32)[:, None]}, True),
+    ],
+    ids=["once", "loop", "branch", "counted", "made a size", "made a number"],
+)
+def test_what_its_numbers_say_may_take_as_long_as_it_likes(tmp_path: Path, body: Any, *, steady: bool) -> None:
+    path = convert(tmp_path, {"serving_default": (body, [spec("x", [None, 2])])})
+    assert LiteRtRunner(path, 1).signatures["serving_default"].bounded is steady
 
 
 def test_what_has_no_inputs_is_left_out_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
