@@ -9,8 +9,10 @@ from h2.settings import ChangedSetting, SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 #: Calls under way on one connection, and on all.
-_CALLS: Final = 128
+CALLS: Final = 128
 ALL_CALLS: Final = 4096
+#: As many as the package may see begun before it ends the connection: more than are under way, and come in one piece.
+_BEGUN: Final = 1024
 #: Bytes that a client may send ahead of what is asked for, of one call and of all on its connection.
 _WINDOW: Final = 1 << 20
 ALL_WINDOWS: Final = 16 << 20
@@ -19,7 +21,7 @@ _TABLE: Final = 4 << 10
 #: Bytes that the head of a call may have.
 _HEAD: Final = 16 << 10
 _SETTINGS: Final = {
-    SettingCodes.MAX_CONCURRENT_STREAMS: _CALLS,
+    SettingCodes.MAX_CONCURRENT_STREAMS: CALLS,
     SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
     SettingCodes.MAX_HEADER_LIST_SIZE: _HEAD,
 }
@@ -39,6 +41,8 @@ def begun() -> H2Connection:
     h2.remote_settings = _Modest(client=True)
     h2.decoder.max_header_list_size = _HEAD
     h2.initiate_connection()
+    # A client may call before it has read how many calls it may have: those beyond are refused, and not all with them.
+    h2.local_settings = Settings(client=False, initial_values=_SETTINGS | {SettingCodes.MAX_CONCURRENT_STREAMS: _BEGUN})
     h2.increment_flow_control_window(ALL_WINDOWS)
     return h2
 

@@ -7,7 +7,7 @@ from service.net.frames import ALL_WINDOWS
 #: Bytes that may be said between two answers; and in all, with messages on their way to calls that have ended.
 _ENOUGH: Final = 64 << 10
 _MOST: Final = _ENOUGH + ALL_WINDOWS
-#: Calls that may be taken back, besides as many as are answered.
+#: Calls that may be taken back, or be more than a client may have at once, besides as many as are answered.
 _TAKEN_BACK: Final = 1000
 
 
@@ -16,7 +16,7 @@ class Talk:
 
     def __init__(self) -> None:
         self._left, self._answered = _ENOUGH, 0
-        #: Calls that were.
+        #: Calls that were either.
         self.taken_back = 0
 
     @property

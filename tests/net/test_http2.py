@@ -544,7 +544,7 @@ BROKEN = {
     "trailers that do not end": OPEN + head(flags=4) + frame(HEADERS, 1, hpack.Encoder().encode([(b"a", b"b")]), 4),
     "a length that lies": OPEN + head(flags=4, content_length=b"3") + frame(0, 1, b"data", 1),
     "a length that is none": OPEN + head(content_length=b"-1"),
-    "too many calls": OPEN + b"".join(head(number, 4) for number in range(1, 259, 2)),
+    "far too many calls": OPEN + b"".join(head(number, 4) for number in range(1, 2401, 2)),
     "more than the window": OPEN + head(flags=4) + frame(0, 1, bytes(16384)) * 65,
 }
 
@@ -696,6 +696,27 @@ async def test_calls_may_be_taken_back_as_long_as_others_are_answered() -> None:
             number = await caller.begin(end=False)
             caller.h2.reset_stream(number)
             assert (await caller.call(message(b"data"))).body == message(b"data")
+
+
+@pytest.mark.parametrize("calls", [128, 129, 200, 1000])
+async def test_calls_beyond_what_one_connection_may_have_are_refused_and_the_others_answered(calls: int) -> None:
+    """A client may call before it has read how many calls it may have."""
+    app = App(held=True)
+    async with calling(app) as pod:
+        caller = Caller(await pod.connect())
+        numbers = range(1, 2 * calls, 2)
+        caller.next = 2 * calls + 1
+        for number in numbers:
+            caller.streams[number] = Answered()
+            caller.h2.send_headers(number, list(HEAD.items()))
+            caller.h2.send_data(number, message(b"%d" % number), end_stream=True)
+        await caller.flush()
+        assert [(await caller.answer(number)).reset for number in numbers[128:]] == [7] * (calls - 128)
+        await until(lambda: app.begun == 128)
+        app.go.set()
+        assert [(await caller.answer(n)).body for n in numbers[:128]] == [message(b"%d" % n) for n in numbers[:128]]
+        assert (await caller.call(message(b"next"))).body == message(b"next")
+        assert app.begun == 129
 
 
 async def test_calls_beyond_what_all_connections_may_have_are_refused_until_others_end(
