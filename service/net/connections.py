@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 from uvicorn.server import ServerState
 
+#: Calls under way on all connections, until each of them has its share.
+ALL_CALLS: Final = 4096
 #: To make room takes a look at all connections: so one in so many is cut at once; and where none can be, there is no
 #: other look for so many seconds.
 _SHARE: Final = 64
@@ -94,6 +96,12 @@ class Connections(ServerState):
         self.connections.add(connection)
         if self._too_many:
             self._make_room(connection)
+
+    def full(self, calls: int) -> bool:
+        """Tell whether a connection that has so many calls may have no other."""
+        # Who holds less than its share goes on when the others hold all there are: nobody is kept out by what strangers
+        # leave unread on a few connections, and there are never more than twice as many calls.
+        return self.calls >= ALL_CALLS and calls >= max(1, ALL_CALLS // len(self.connections))
 
     def remove(self, connection: Held) -> None:
         """Forget a connection that has ended."""

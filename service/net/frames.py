@@ -8,9 +8,8 @@ from h2.connection import ConnectionInputs, H2Connection, H2ConnectionStateMachi
 from h2.settings import ChangedSetting, SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
-#: Calls under way on one connection, and on all.
+#: Calls under way on one connection.
 CALLS: Final = 128
-ALL_CALLS: Final = 4096
 #: As many as the package may see begun before it ends the connection: more than are under way, and come in one piece.
 _BEGUN: Final = 1024
 #: Bytes that a client may send ahead of what is asked for, of one call and of all on its connection.

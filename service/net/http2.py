@@ -16,7 +16,7 @@ from uvicorn import Config
 
 from service.net.alarm import Alarm
 from service.net.connections import Connections
-from service.net.frames import ALL_CALLS, CALLS, GOAWAY, begun
+from service.net.frames import CALLS, GOAWAY, begun
 from service.net.grpc import Call, Lines
 from service.net.outflow import Outflow
 from service.net.talk import Talk
@@ -164,7 +164,7 @@ class Http2(asyncio.Protocol):
         """Have the application answer a call, unless there are too many on this connection, or on all."""
         number, too_many = event.stream_id, len(self._calls) >= CALLS
         self._talk.taken_back += too_many
-        if too_many or self._left or self._connections.calls >= ALL_CALLS:
+        if too_many or self._left or self._connections.full(len(self._calls)):
             with contextlib.suppress(ProtocolError):  # the client has reset it
                 self._talk.allow(self._h2.remote_flow_control_window(number))  # it may be on its way
                 self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)

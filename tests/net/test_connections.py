@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from service.net.connections import Connections, Patience
+from service.net.connections import ALL_CALLS, Connections, Patience
 from tests.serving import PATIENT
 
 LIMIT = 640
@@ -101,3 +101,14 @@ def test_who_is_about_to_close_keeps_no_place() -> None:
     last = Held(1002.0)
     connections.add(last)
     assert not cut([last])
+
+
+def test_a_connection_may_have_its_share_of_all_calls_and_one_at_least() -> None:
+    connections, _ = full(idle=False)
+    connections.calls = ALL_CALLS - 1
+    assert not connections.full(ALL_CALLS - 1)
+    connections.calls = ALL_CALLS
+    assert [connections.full(calls) for calls in (0, 5, 6)] == [False, False, True]
+    connections.connections.update(Held(idle=False) for _ in range(ALL_CALLS))
+    connections.calls = 2 * ALL_CALLS
+    assert [connections.full(calls) for calls in (0, 1)] == [False, True]

@@ -16,7 +16,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from starlette.types import Receive, Scope, Send
 
-from service.net import http2
+from service.net import connections, http2
 from service.net.drain import Drain
 from service.net.http2 import Http2
 from tests.frames import HEAD, Answered, Caller, calling, connect, gone, message
@@ -722,7 +722,7 @@ async def test_calls_beyond_what_one_connection_may_have_are_refused_and_the_oth
 async def test_calls_beyond_what_all_connections_may_have_are_refused_until_others_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(http2, "ALL_CALLS", 4)
+    monkeypatch.setattr(connections, "ALL_CALLS", 4)
     app = App(held=True)
     async with calling(app) as pod:
         one, other, lost = [await connect(pod) for _ in range(3)]
@@ -741,8 +741,28 @@ async def test_calls_beyond_what_all_connections_may_have_are_refused_until_othe
         assert pod.server.server_state.calls == 0
 
 
+async def test_no_connection_keeps_others_from_their_share_of_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither does one that does not let its answers through, until it is given up."""
+    monkeypatch.setattr(connections, "ALL_CALLS", 6)
+    app = App()
+    async with calling(app) as pod:
+        greedy, other = await connect(pod, window=0), await connect(pod)
+        for _ in range(6):
+            await greedy.begin(message(b""))
+        await until(lambda: app.begun == 6)
+        assert (await greedy.answer(await greedy.begin(message(b"")))).reset == 7
+        for _ in range(10):
+            assert (await other.call(message(b"data"))).body == message(b"data")
+        app.go.clear()
+        numbers = [await other.begin(message(b"data")) for _ in range(3)]
+        assert (await other.answer(await other.begin(message(b"more")))).reset == 7
+        app.go.set()
+        assert [(await other.answer(number)).body for number in numbers] == [message(b"data")] * 3
+        assert pod.server.server_state.calls == 6
+
+
 async def test_a_client_whose_calls_are_refused_may_have_begun_to_send_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http2, "ALL_CALLS", 0)
+    monkeypatch.setattr(http2, "CALLS", 0)
     async with calling(App()) as pod:
         caller = await connect(pod)
         for _ in range(40):
