@@ -17,12 +17,12 @@ _WINDOW: Final = 1 << 20
 ALL_WINDOWS: Final = 16 << 20
 #: Bytes of the heads that have been sent to a client, which are kept to send them shorter; it allows so many at first.
 _TABLE: Final = 4 << 10
-#: Bytes that the head of a call may have.
-_HEAD: Final = 16 << 10
+#: Bytes that the head of a call may have, as the protocol counts them; the package ends the connection beyond 64 KiB.
+LONGEST_HEAD: Final = 16 << 10
 _SETTINGS: Final = {
     SettingCodes.MAX_CONCURRENT_STREAMS: CALLS,
     SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
-    SettingCodes.MAX_HEADER_LIST_SIZE: _HEAD,
+    SettingCodes.MAX_HEADER_LIST_SIZE: LONGEST_HEAD,
 }
 _LAST: Final = (1 << 31) - 1
 #: Asks a client to connect anew for its next calls. Not by the package, which then would take no frame any more.
@@ -38,7 +38,6 @@ def begun() -> H2Connection:
     h2.state_machine = _Lasting()
     h2.local_settings = Settings(client=False, initial_values=_SETTINGS)
     h2.remote_settings = _Modest(client=True)
-    h2.decoder.max_header_list_size = _HEAD
     h2.initiate_connection()
     # A client may call before it has read how many calls it may have: those beyond are refused, and not all with them.
     h2.local_settings = Settings(client=False, initial_values=_SETTINGS | {SettingCodes.MAX_CONCURRENT_STREAMS: _BEGUN})

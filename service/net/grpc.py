@@ -6,12 +6,13 @@ Source: grpc/doc/PROTOCOL-HTTP2.md and statuscodes.md. Streams of several messag
 import asyncio
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, Protocol
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Scope
 
+from service.net.frames import LONGEST_HEAD
 from service.net.incoming import PREFIX, Incoming
 
 Lines = list[tuple[bytes, bytes]]
@@ -29,6 +30,9 @@ _UNITS: Final = {b"H": 3.6e6, b"M": 6e4, b"S": 1e3, b"m": 1.0, b"u": 1e-3, b"n":
 _HEAD: Final = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 _ENCODINGS: Final = (b"grpc-accept-encoding", b"identity,deflate,gzip")
 _INTERNAL: Final = 13
+#: What the protocol counts for each line of a head besides its bytes; and the answer to a head that is too long.
+_LINE: Final = 32
+_TOO_LONG: Final = [(b"grpc-status", b"8"), (b"grpc-message", b"the head is longer than %d bytes" % LONGEST_HEAD)]
 #: gRPC's by HTTP's. A pod that is full is UNAVAILABLE, as TensorFlow Serving is: clients try that again.
 _STATUSES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 408: 4, 413: 3, 415: 3, 429: 14, 501: 12, 503: 14, 504: 4}
 #: Bytes of an error's text; in a header they may be three times as many, and clients take 8 KiB of those in all.
@@ -57,8 +61,10 @@ class Peer(Protocol):
 class Call:
     """A call on the stream of that number; `take` and `end` bring its message, `lose` the end of the stream."""
 
-    def __init__(self, peer: Peer, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, peer: Peer, number: int, headers: Collection[tuple[bytes, bytes]]) -> None:
         self._peer, self._number, self._headers = peer, number, dict(headers)
+        #: Bytes of the head, as the protocol counts them.
+        self.size = sum(len(name) + len(value) + _LINE for name, value in headers)
         #: In which it is answered.
         self.task: asyncio.Task[None] | None = None
         self._incoming = Incoming(self._headers.get(b"grpc-encoding", b"identity"))
@@ -77,10 +83,12 @@ class Call:
     async def run(self, app: ASGIApp) -> None:
         """Have the application answer; whatever it does, the stream ends."""
         try:
-            if _CONTENT.fullmatch(self._headers.get(b"content-type", b"")):
-                await app(self._scope(), self.receive, self.send)
-            else:
+            if not _CONTENT.fullmatch(self._headers.get(b"content-type", b"")):
                 await self._peer.answer(self._number, [(b":status", b"415")], b"", [])
+            elif self.size > LONGEST_HEAD:  # by this call alone: its neighbours may be other clients'
+                await self._peer.answer(self._number, [*_HEAD, *_TOO_LONG], b"", [])
+            else:
+                await app(self._scope(), self.receive, self.send)
         except Exception:  # noqa: BLE001 - whatever it is, the stream ends in good order
             _log.exception("the application failed")
         finally:

@@ -169,9 +169,9 @@ class Http2(asyncio.Protocol):
                 self._talk.allow(self._h2.remote_flow_control_window(number))  # it may be on its way
                 self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             return
-        self._talk.allow(_FRAME_HEAD + sum(len(name) + len(value) for name, value in event.headers))
         self._connections.calls += 1
         self._calls[number] = call = Call(self, number, event.headers)
+        self._talk.allow(call.size)
         call.task = self.loop.create_task(call.run(self._app))
         if self._connections.draining:  # now, not with the answer: many a client's next call would cross it
             self.drain()

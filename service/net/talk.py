@@ -4,8 +4,9 @@ from typing import Final
 
 from service.net.frames import ALL_WINDOWS
 
-#: Bytes that may be said between two answers; and in all, with messages on their way to calls that have ended.
-_ENOUGH: Final = 64 << 10
+#: Bytes that may be said between two answers, of which the head of one call, until it is whole, may be half; and in
+#: all, with messages on their way to calls that have ended.
+_ENOUGH: Final = 128 << 10
 _MOST: Final = _ENOUGH + ALL_WINDOWS
 #: Calls that may be taken back, or be more than a client may have at once, besides as many as are answered.
 _TAKEN_BACK: Final = 1000

@@ -580,8 +580,37 @@ async def test_a_head_is_no_longer_than_the_client_was_told() -> None:
     async with calling(App()) as pod:
         caller = await connect(pod)
         assert (await caller.call(authorization=b"x" * 15_000)).status == 0
-        assert not (await caller.call(authorization=b"x" * 17_000)).head
+        assert (await caller.call(authorization=b"x" * 17_000)).status == 8
+        assert not (await caller.call(authorization=b"x" * 70_000)).head
         assert (await caller.said(events.ConnectionTerminated)).error_code == 11
+
+
+async def test_of_a_head_the_lines_count_as_the_protocol_counts_them() -> None:
+    """Each as 32 bytes more than it has."""
+    lines = sum(len(name) + len(value) + 32 for name, value in HEAD.items()) + len(b"cookie") + 32
+    async with calling(App()) as pod:
+        caller = await connect(pod)
+        assert (await caller.call(cookie=b"x" * ((16 << 10) - lines))).status == 0
+        assert (await caller.call(cookie=b"x" * ((16 << 10) - lines + 1))).status == 8
+
+
+@pytest.mark.parametrize("size", [17_000, 20_000, 60_000])
+async def test_a_call_whose_head_is_too_long_is_refused_and_its_neighbours_go_on(size: int) -> None:
+    """Several clients' calls come on one connection from a proxy, which may take longer heads than this server."""
+    app = App(held=True)
+    async with calling(app) as pod:
+        caller = await connect(pod)
+        neighbour = await caller.begin(end=False)
+        await until(lambda: app.begun)
+        await caller.flush(frame(PING, payload=bytes(8)) * 2000)
+        for end in (True, False):
+            refused = await caller.answer(await caller.begin(end=end, cookie=b"a" * size))
+            assert (refused.status, refused.text, refused.body) == (8, "the head is longer than 16384 bytes", b"")
+        assert (await caller.call(cookie=b"a" * size)).status == 8
+        app.go.set()
+        await caller.send(neighbour, message(b"data"))
+        assert (await caller.answer(neighbour)).body == message(b"data")
+        assert (app.begun, pod.server.server_state.calls) == (1, 0)
 
 
 ODD = {

@@ -6,10 +6,10 @@ from service.net.talk import Talk
 def test_so_much_is_borne_and_as_much_again_after_an_answer() -> None:
     talk = Talk()
     for _ in range(2):
-        talk.heard(64 << 10)
+        talk.heard(128 << 10)
         assert not talk.too_much
         talk.answered()
-    talk.heard((64 << 10) + 1)
+    talk.heard((128 << 10) + 1)
     assert talk.too_much
 
 
@@ -25,7 +25,7 @@ def test_no_more_is_borne_than_can_be_on_its_way() -> None:
     talk = Talk()
     talk.allow(1 << 40)
     talk.answered()
-    talk.heard((16 << 20) + (64 << 10))
+    talk.heard((16 << 20) + (128 << 10))
     assert not talk.too_much
     talk.heard(1)
     assert talk.too_much
