@@ -164,7 +164,7 @@ def api(lifespan: Lifespan[Any], version: str, **parts: object) -> ASGIApp:
 
 def behind(router: Router, state: Mapping[str, object]) -> ASGIApp:
     """Return an application for requests whose route the door has found; all else of ASGI is the router's."""
-    state = {**state, "small": handlers.small_room()}
+    state = {"small": handlers.small_room(), **state}
 
     def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":

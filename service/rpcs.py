@@ -3,6 +3,7 @@
 Each call is an HTTP request to `/package.Service/Method`, as which it stands in the table; net/grpc.py makes it one.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.codecs import http
 from service.codecs.grpc import oip, oipmodels, tfserving, wire
 from service.codecs.grpc.wire import Fields
-from service.door.bodies import aside
+from service.door.bodies import Room, aside
 from service.errors import NotFound, NotSupported, PodError
 from service.handlers import small_body
 from service.models.models import Model
@@ -26,6 +27,8 @@ from service.types import Call, Reply, Signatures
 
 _TFSERVING: Final = "/tensorflow.serving"
 _OIP: Final = "/inference.GRPCInferenceService"
+#: The message of a call that needs no token may take so long to come; it mostly comes with the head.
+_OPEN_SECONDS: Final = 1.0
 
 
 class Codec(Protocol):
@@ -114,7 +117,7 @@ async def _oip_index(request: Request) -> Response:
 
 async def _health(request: Request) -> Response:
     """Tell of the whole pod; the names of its models are no services (gRPC's health checking protocol)."""
-    if name := wire.last(await _message(request), 1, ""):
+    if name := wire.last(await _message(request, _OPEN_SECONDS), 1, ""):
         raise NotFound(f"health is told of the service '', not of {name[:256]!r}")
     return Response(oipmodels.encode_health(ready=request.state.health.ready() is None))
 
@@ -161,11 +164,12 @@ def respond(_: Scope, error: PodError) -> Response:
 
 def api(version: str, **parts: object) -> ASGIApp:
     """Return the calls as an application behind the door; see routes.api."""
-    return behind(Router(), {**parts, "version": version})
+    # Calls are bounded where they come in: of a bound on their short messages besides, some could take all from others.
+    return behind(Router(), {**parts, "version": version, "small": Room(sys.maxsize, sys.maxsize)})
 
 
-async def _message(request: Request) -> Fields:
-    return wire.load(memoryview(await small_body(request)))
+async def _message(request: Request, seconds: float | None = None) -> Fields:
+    return wire.load(memoryview(await small_body(request, seconds)))
 
 
 async def _served(request: Request) -> Model:

@@ -430,6 +430,21 @@ async def test_an_index_whose_request_does_not_come_is_given_up(
         assert status == 408
 
 
+async def test_no_more_requests_for_an_index_are_waited_for_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "_PLACES", 2)
+    async with running(tmp_path) as pod:
+        stalled = [await raw(pod) for _ in range(2)]
+        for client in stalled:
+            await client.send(b"POST /v2/repository/index HTTP/1.1\r\nHost: m\r\nContent-Length: 2\r\n\r\n{")
+        while (await pod.http.post("/v2/repository/index")).status_code != 429:
+            await asyncio.sleep(0.001)
+        for client in stalled:
+            assert (await client.ask(b"}"))[0] == 200
+        assert (await pod.http.post("/v2/repository/index")).status_code == 200
+
+
 async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> None:
     let = threading.Event()
 

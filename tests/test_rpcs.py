@@ -12,7 +12,7 @@ import grpc
 import numpy as np
 import pytest
 
-from service import handlers, rpcs
+from service import rpcs
 from service.codecs.grpc import wire
 from service.net.drain import Drain, DrainingServer
 from service.net.http2 import Http2
@@ -131,21 +131,34 @@ async def test_health_and_readiness_tell_of_the_drain(tmp_path: Path) -> None:
         assert await pod.call(PREDICT, predict(ROW))
 
 
-async def test_no_more_of_those_who_need_no_place_are_waited_for_than_there_is_room_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handlers, "_PLACES", 2)
-    async with calling(tmp_path) as pod:
-        caller = frames.Caller(Client(*await asyncio.open_connection("127.0.0.1", pod.port)))
+async def test_calls_whose_messages_do_not_come_keep_nobody_waiting_and_are_given_up_soon(tmp_path: Path) -> None:
+    """As many as two connections may have, of those that need no token."""
+    health = {":path": b"/grpc.health.v1.Health/Check"}
+    live = {":path": b"/inference.GRPCInferenceService/ServerLive"}
+    metadata = {":path": b"/inference.GRPCInferenceService/ModelMetadata"}
+    async with calling(tmp_path) as pod, by_frame(pod) as one, by_frame(pod) as two, by_frame(pod) as other:
+        async with asyncio.timeout(8):
+            begun = [(caller, await caller.begin(end=False, **health)) for caller in (one, two) for _ in range(128)]
+            caller, number = begun.pop()
+            await caller.send(number, frames.message(b""))
+            assert (await caller.answer(number)).status == 0
+            assert (await other.call(**health)).status == 0
+            assert (await other.call(**live)).status == 0
+            assert (await other.call(frames.message(wire.dump({1: "m"})), **metadata)).status == 0
+            late = [await caller.answer(number) for caller, number in begun]
+        assert {(each.status, each.text) for each in late} == {(4, "the body did not arrive in time")}
+
+
+@contextlib.asynccontextmanager
+async def by_frame(pod: Caller) -> AsyncIterator[frames.Caller]:
+    """Connect as one whose calls are made frame by frame."""
+    client = Client(*await asyncio.open_connection("127.0.0.1", pod.port))
+    try:
+        caller = frames.Caller(client)
         await caller.greet()
-        health = {":path": b"/grpc.health.v1.Health/Check"}
-        first, _ = [await caller.begin(end=False, **health) for _ in range(2)]
-        refused = await caller.answer(await caller.begin(end=False, **health))
-        assert (refused.status, "in flight" in refused.text) == (14, True)
-        await caller.send(first, frames.message(b""))
-        assert (await caller.answer(first)).status == 0
-        assert (await caller.call(**health)).status == 0
-        caller.client.close()
+        yield caller
+    finally:
+        client.close()
 
 
 async def test_a_model_that_is_being_loaded_is_unavailable(tmp_path: Path) -> None:
