@@ -77,10 +77,11 @@ def _parts(file: Any) -> Iterator[Samples]:
     if file.channels not in (1, 2):
         raise InvalidRequest(f"{file.channels} channels; 1 or 2 are taken")
     file.seekable = lambda: False  # no part needs it, and a FLAC that was written into a pipe cannot be sought in
-    resample, ended = _resampler(file.samplerate), False
-    while not ended:
-        samples = file.read(_PART, dtype="float32", always_2d=True)
-        ended = len(samples) < _PART
+    resample, left, ended = _resampler(file.samplerate), file.frames, False
+    while not ended:  # beyond the samples that it tells of, a FLAC's tags would be taken for broken ones
+        samples = file.read(min(_PART, left), dtype="float32", always_2d=True)
+        left -= len(samples)
+        ended = len(samples) < _PART or not left
         yield resample(np.nan_to_num(samples.mean(axis=1), posinf=0, neginf=0), ended)
 
 

@@ -1,18 +1,20 @@
-"""Finds the tracks in a file of audio: one in most, but an OGG may be chained, and MP3s are put one after the other.
+"""Finds the tracks in a file of audio: one in most, but an OGG may be chained, others are put one after the other.
 
-libsndfile reads the first, and of an MP3 as much as it takes for its length. Sources: RFC 3533 for OGG; id3.org for ID3
-and wiki.hydrogenaud.io for APEv2, the tags around MP3s.
+libsndfile reads the first, and of an MP3 as much as it takes for its length. Sources: RFC 3533 for OGG; RFC 9639 for
+FLAC; id3.org for ID3 and wiki.hydrogenaud.io for APEv2, the tags around MP3s.
 """
 
 import io
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
 from service.errors import InvalidRequest, UnsupportedMedia
 
-#: How a page of an OGG begins that is a stream's first.
+#: How a page of an OGG begins that is a stream's first, and how a FLAC begins.
 _FIRST: Final = b"OggS\0\2"
+_FLAC: Final = re.compile(rb"fLaC[\0\x80]\0\0\x22")
 #: The bytes of an MP3's longest frame: what is shorter is no track.
 _FRAME: Final = 1441
 _FAR: Final = 1 << 40
@@ -25,15 +27,17 @@ def tracks(data: bytes) -> Iterator[io.BytesIO]:
     """
     place = _behind_tags(data, 0)
     head = data[place : place + 12]
+    begins: list[int] = []
     if _is_mp3(head):
         yield from _mp3s(data.rstrip(b"\0"), place)
-    elif head.startswith(b"OggS"):
-        begins = [place, *list(_links(data, place))[1:], len(data)]
-        yield from (io.BytesIO(data[begin:end]) for begin, end in pairwise(begins))
-    elif head.startswith(b"fLaC") or (head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE"):
-        yield io.BytesIO(data[place:])
-    else:
+        return
+    if head.startswith(b"OggS"):
+        begins = list(_links(data, place))[1:]
+    elif head.startswith(b"fLaC"):
+        begins = [found.start() for found in _FLAC.finditer(data, place + 1)]
+    elif head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         raise UnsupportedMedia("the body is no audio in WAV, FLAC, OGG or MP3")
+    yield from (io.BytesIO(data[begin:end]) for begin, end in pairwise([place, *begins, len(data)]))
 
 
 class _Mp3(io.BytesIO):

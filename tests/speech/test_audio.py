@@ -108,12 +108,32 @@ def test_a_wav_that_lies_about_its_length_is_read_as_far_as_it_goes(claimed: int
     assert len(decoded(bytes(data), 60)) <= RATE
 
 
+def flac(seconds: float, claimed: int) -> bytes:
+    """Return a FLAC that says how many samples it has: by the last 36 bits before its checksum."""
+    data = bytearray(file(tone(seconds), form="FLAC"))
+    data[21:26] = (data[21] >> 4 << 36 | claimed).to_bytes(5)
+    return bytes(data)
+
+
 @pytest.mark.parametrize("claimed", [0, 10**10])
 def test_a_flac_whose_length_nobody_knew_is_read_to_its_end(claimed: int) -> None:
-    """As an encoder writes it into a pipe: its last 36 bits before the checksum are the number of samples."""
-    data = bytearray(file(tone(20), form="FLAC"))
-    data[21:26] = (data[21] >> 4 << 36 | claimed).to_bytes(5)
-    assert len(decoded(bytes(data), 60)) == 20 * RATE
+    """As an encoder writes it into a pipe."""
+    assert len(decoded(flac(20, claimed), 60)) == 20 * RATE
+
+
+@pytest.mark.parametrize("tail", [b"TAG" + b"title" * 25, b"APETAGEX" + bytes(24), bytes(128), b"\0", b"what" * 1000])
+@pytest.mark.parametrize("samples", [3 * RATE, 1 << 18, 20 * RATE], ids=["less than a part", "a part", "more"])
+def test_what_is_behind_a_flac_is_not_read(samples: int, tail: bytes) -> None:
+    data = file(tone(samples / RATE), form="FLAC")
+    heard = decoded(data + tail, 60)
+    assert len(heard) == samples
+    assert np.array_equal(heard, decoded(data, 60))
+
+
+def test_a_flac_that_lies_about_its_length_is_read_as_far_as_that_or_refused() -> None:
+    assert len(decoded(flac(3, 1000), 60)) == 1000
+    with pytest.raises(InvalidRequest, match="the audio cannot be read"):
+        decoded(flac(3, 4 * RATE) + b"TAG" + b"title" * 25, 60)
 
 
 def test_numbers_that_are_none_are_silence() -> None:

@@ -33,7 +33,7 @@ def pitches(samples: Samples) -> list[int]:
     return [int(pitch) for pitch in np.abs(np.fft.rfft(whole)).argmax(axis=1)]
 
 
-@pytest.mark.parametrize(("form", "subtype"), [("MP3", None), ("OGG", "VORBIS"), ("OGG", "OPUS")])
+@pytest.mark.parametrize(("form", "subtype"), [("MP3", None), ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS")])
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 def test_tracks_are_heard_one_after_the_other(form: str, subtype: str | None, rate: int) -> None:
     """Cut from a recording, or added to it, even at another rate."""
@@ -42,8 +42,9 @@ def test_tracks_are_heard_one_after_the_other(form: str, subtype: str | None, ra
 
 
 @pytest.mark.parametrize("between", [ID3, ID3V1, APE + ID3V1, ID3V1 + ID3 + ID3])
-def test_tags_stand_before_between_and_behind_mp3s(between: bytes) -> None:
-    one, two = encoded("MP3", 2, 500), encoded("MP3", 2, 700)
+@pytest.mark.parametrize("form", ["MP3", "FLAC"])
+def test_tags_stand_before_between_and_behind_tracks(form: str, between: bytes) -> None:
+    one, two = encoded(form, 2, 500), encoded(form, 2, 700)
     samples = decoded(ID3 + one + between + two + APE + ID3V1, 60)
     assert pitches(samples) == [500] * 2 + [700] * 2
     assert len(samples) == 4 * RATE
