@@ -9,9 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from tensorflow.core.framework.types_pb2 import DT_BFLOAT16, DT_BOOL, DT_DOUBLE, DT_FLOAT, DT_HALF
 from tensorflow.core.protobuf.config_pb2 import CallableOptions, ConfigProto
 from tensorflow.python.client.session import Session
-from tensorflow.python.framework.dtypes import as_dtype
 from tensorflow.python.framework.errors import NotFoundError, OpError
 from tensorflow.python.framework.ops import Graph
 from tensorflow.python.ops.array_ops import identity
@@ -38,6 +38,7 @@ _UNSTEADY: Final = frozenset(
         *("PyFunc", "PyFuncStateless", "EagerPyFunc"),
     }
 )
+_FLOATS: Final = (DT_HALF, DT_BFLOAT16, DT_FLOAT, DT_DOUBLE)
 
 
 def load(folder: Path, threads: int) -> Loaded:
@@ -97,8 +98,8 @@ def _is_steady(session: Any, graph: Any) -> bool:
 
 def _makes_a_size(node: Any) -> bool:
     if node.op == "Cast":
-        return bool(as_dtype(node.attr["SrcT"].type).is_floating and as_dtype(node.attr["DstT"].type).is_integer)
-    return bool(node.op == "Range" and as_dtype(node.attr["Tidx"].type).is_floating)
+        return node.attr["SrcT"].type in _FLOATS and node.attr["DstT"].type not in (*_FLOATS, DT_BOOL)
+    return bool(node.op == "Range" and node.attr["Tidx"].type in _FLOATS)
 
 
 def _function(session: Any, signature: Signature) -> Callable[..., Mapping[str, Any]]:

@@ -123,9 +123,20 @@ def test_a_fixed_first_dimension_and_an_unknown_rank_do_not_batch(runner: Tensor
         (lambda x: {"y": x + tf.reduce_sum(tf.range(x[0, 0]))}, False),
         (lambda x: {"y": x + tf.reduce_sum(tf.ones([tf.cast(x[0, 0], tf.int32)]))}, False),
         (lambda x: {"y": x + tf.cast(tf.argmax(x, axis=1), tf.float32)[:, None]}, True),
+        (lambda x: {"y": x + tf.cast(tf.range(tf.shape(x)[0]), tf.float32)[:, None]}, True),
         (lambda x: {"y": tf.ensure_shape(tf.py_function(lambda x: x, [x], tf.float32), [None, 2])}, False),
     ],
-    ids=["once", "loop", "loop in a branch", "branch", "counted", "made a size", "made a number", "Python"],
+    ids=[
+        "once",
+        "loop",
+        "loop in a branch",
+        "branch",
+        "counted",
+        "made a size",
+        "made a number",
+        "rows counted",
+        "Python",
+    ],
 )
 def test_what_its_numbers_say_may_take_as_long_as_it_likes(tmp_path: Path, body: Any, *, steady: bool) -> None:
     save(tmp_path, serving_default=(body, [spec("x", [None, 2])]))
