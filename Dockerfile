@@ -13,34 +13,39 @@ WORKDIR /build
 RUN python3 -m venv /pip && python3 -m venv --without-pip /venv
 
 FROM builder AS adapter-builder
-COPY requirements/adapter.txt .
+COPY requirements/adapter.txt requirements/strip.py ./
 RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r adapter.txt \
+ && python3 strip.py /venv/lib \
  && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM builder AS pod-builder
 ARG FLAVOUR=cpu
 ARG TRACING=
-COPY requirements/${FLAVOUR}.txt requirements/tracing.txt ./
+COPY requirements/${FLAVOUR}.txt requirements/tracing.txt requirements/strip.py ./
 # TensorFlow's C++ headers and libclang, 350 MB, are for building extensions of it.
 RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r "${FLAVOUR}.txt" ${TRACING:+-r tracing.txt} \
  && rm -r /venv/lib/python3.*/site-packages/tensorflow/include /venv/lib/python3.*/site-packages/clang \
+ && python3 strip.py /venv/lib \
  && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM builder AS litert-builder
 ARG TRACING=
-COPY requirements/litert.txt requirements/tracing.txt ./
-# Accelerators that no container has, tools for building models, and tests: 60 MB, more than a third.
+COPY requirements/litert.txt requirements/tracing.txt requirements/strip.py ./
+# Accelerators that no container has, tools for building models and extensions, and tests: 65 MB, more than a third.
 RUN /pip/bin/pip --python /venv/bin/python install --require-hashes -r litert.txt ${TRACING:+-r tracing.txt} \
  && rm -r /venv/lib/python3.*/site-packages/ai_edge_litert/libLiteRt*.so \
       /venv/lib/python3.*/site-packages/ai_edge_litert/aot \
       /venv/lib/python3.*/site-packages/ai_edge_litert/tools \
       /venv/lib/python3.*/site-packages/ai_edge_litert/vendors \
+      /venv/lib/python3.*/site-packages/numpy/distutils \
+      /venv/lib/python3.*/site-packages/numpy/f2py \
  && find /venv/lib -type d -name tests -prune -exec rm -r {} + \
+ && python3 strip.py /venv/lib \
  && /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM ${PYTHON_IMAGE} AS litert-models
 COPY models /app/models
-RUN find /app/models -type f ! -name model.tflite -delete \
+RUN find /app/models -type f ! -name model.tflite ! -path '*/assets.extra/*' -delete \
  && find /app/models -type d -empty -delete
 
 FROM ${PYTHON_IMAGE} AS code

@@ -68,8 +68,11 @@ class Bare:
 
 async def recognise(model: Path, recordings: Iterator[bytes], processors: int, orders: Iterable[str]) -> None:
     """Work as the orders say, and print what was done."""
-    version, lite = model / "1", model / "1/model.tflite"
-    runner: Runner = LiteRtRunner(lite, processors) if lite.exists() else TensorFlowRunner(version, processors)
+    version = model / "1"
+    whole = (version / "saved_model.pb").exists()
+    runner: Runner = (
+        TensorFlowRunner(version, processors) if whole else LiteRtRunner(version / "model.tflite", processors)
+    )
     recogniser = Recogniser(version)
 
     async def compute(inputs: Tensors) -> Tensors:

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,7 +83,7 @@ def test_the_small_pod_has_its_own_requirements_and_no_other_models_than_it_can_
     assert "FLAVOUR" not in whole
     assert "tensorflow" not in (ROOT / "requirements/litert.txt").read_text()
     (models,) = (run for run in stages()["litert-models"].all("RUN"))
-    assert models.startswith("find /app/models -type f ! -name model.tflite -delete")
+    assert models.startswith("find /app/models -type f ! -name model.tflite ! -path '*/assets.extra/*' -delete")
 
 
 def test_the_adapter_has_its_own_requirements_and_nothing_of_the_pods() -> None:
@@ -139,3 +141,25 @@ def test_the_build_is_given_what_it_copies_and_nothing_else() -> None:
     assert {path for path in copied if not (ROOT / path).exists()} == set()
     allowed = {rule.removeprefix("!").split("/")[0] for rule in rules if rule.startswith("!")}
     assert allowed == {path.split("/")[0] for path in copied}
+
+
+@pytest.mark.parametrize("name", FINAL)
+def test_what_is_installed_is_stripped_before_it_is_compiled(name: str) -> None:
+    (install,) = (run for stage in lineage(name) for run in stage.all("RUN") if " install " in run)
+    assert install.index("python3 strip.py /venv/lib") < install.index(" -m compileall ")
+
+
+def test_a_stripped_library_is_shorter_and_as_good_as_before(tmp_path: Path) -> None:
+    """By the longest of those that an image has."""
+    folder = Path(sysconfig.get_path("platlib"))
+    (library,) = folder.glob("uvloop/loop*.so")
+    shutil.copytree(folder / "uvloop", tmp_path / "uvloop")
+    (tmp_path / "no_library.so.py").write_text("as it is")
+    subprocess.run([sys.executable, ROOT / "requirements/strip.py", tmp_path], check=True)
+    assert (tmp_path / "no_library.so.py").read_text() == "as it is"
+    assert (tmp_path / "uvloop" / library.name).stat().st_size < library.stat().st_size / 2
+    code = "import asyncio, uvloop; print(uvloop.__file__); uvloop.run(asyncio.sleep(0))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(tmp_path)}, check=True, capture_output=True, text=True
+    )
+    assert done.stdout.startswith(str(tmp_path))

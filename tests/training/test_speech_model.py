@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from models.speech import checkpoint, export, network
 from models.speech.labels import LABELS
-from service.convert import convert
 from service.runners.litert import LiteRtRunner
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import Runner
@@ -111,10 +110,9 @@ def test_there_is_no_exported_model_before_its_labels(tmp_path: Path) -> None:
     assert not (tmp_path / "saved_model.pb").exists()
 
 
-def test_it_runs_on_litert_as_well(tmp_path: Path) -> None:
-    (tmp_path / "model.tflite").write_bytes(convert(MODEL, runner().signatures, "none", {}))
+def test_the_model_for_litert_is_the_same_one() -> None:
     inputs = {"samples": noise(2, 20000), "lengths": np.array([20000, 7000], np.int32)}
-    answer = LiteRtRunner(tmp_path / "model.tflite", 1).run("serving_default", inputs)
+    answer = LiteRtRunner(MODEL / "model.tflite", 1).run("serving_default", inputs)
     expected, frames = scores(inputs["samples"], *inputs["lengths"])
     assert answer["frames"].tolist() == frames.tolist()
     np.testing.assert_allclose(np.asarray(answer["scores"], np.float32), expected, atol=1e-2)
