@@ -63,13 +63,16 @@ class Contest:
                 found.append(await self.window(name, number, connections, seconds))
             except RuntimeError as error:
                 self._errors[name] = str(error)
+                self._say(f"{name} fails: {error}")
                 del self._programs[name]
         rates = "; ".join(f"{window.name} {window.rate:.0f}" for window in sorted(found, key=_by_rate))
         self._say(f"{connections} connections, round {number + 1}: {rates}")
         return found
 
     async def window(self, name: str, number: int, connections: int, seconds: int, at: Target | None = None) -> Window:
-        """Measure one for so many seconds."""
+        """Measure one for so many seconds. Raises RuntimeError if that fails, or it has failed before."""
+        if name not in self._programs:
+            raise RuntimeError(f"{name} does not run: {self._errors.get(name)}")
         program = self._programs[name]
         async with self.awake(name):
             await wrk.load(at or target(program), connections, _WARM)
