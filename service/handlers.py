@@ -48,14 +48,14 @@ def small_room() -> Room:
     return Room(_PLACES * _LONGEST, _PLACES)
 
 
-async def small_body(request: Request, seconds: float | None = None) -> bytes:
+async def small_body(request: Request, seconds: float = _SECONDS) -> bytes:
     """Return the body, which the door bounds for inference requests only; it may take so long to come.
 
     Raises as Body does, IncompleteRequest.
     """
     with Body(request.state.small, longest=_LONGEST, declared=0, coding=None) as body:
         try:
-            async with asyncio.timeout(seconds or _SECONDS):
+            async with asyncio.timeout(seconds):
                 return bytes((await body.whole(request.receive))["body"])
         except TimeoutError:
             raise IncompleteRequest("the body did not arrive in time") from None

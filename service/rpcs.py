@@ -117,7 +117,8 @@ async def _oip_index(request: Request) -> Response:
 
 async def _health(request: Request) -> Response:
     """Tell of the whole pod; the names of its models are no services (gRPC's health checking protocol)."""
-    if name := wire.last(await _message(request, _OPEN_SECONDS), 1, ""):
+    message = wire.load(memoryview(await small_body(request, _OPEN_SECONDS)))
+    if name := wire.last(message, 1, ""):
         raise NotFound(f"health is told of the service '', not of {name[:256]!r}")
     return Response(oipmodels.encode_health(ready=request.state.health.ready() is None))
 
@@ -168,8 +169,8 @@ def api(version: str, **parts: object) -> ASGIApp:
     return behind(Router(), {**parts, "version": version, "small": Room(sys.maxsize, sys.maxsize)})
 
 
-async def _message(request: Request, seconds: float | None = None) -> Fields:
-    return wire.load(memoryview(await small_body(request, seconds)))
+async def _message(request: Request) -> Fields:
+    return wire.load(memoryview(await small_body(request)))
 
 
 async def _served(request: Request) -> Model:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from service import cpus
 from service.batching.form import Batching
 from service.batching.worker import one_line
 from service.types import Runner
@@ -44,14 +45,9 @@ def warm(runner: Runner, batching: Batching, clock: Callable[[], float] = time.p
 
 def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float], tries: int) -> float:
     """Return how long a run takes, the least of some tries unless they are long; infinity if it fails."""
-    least, inputs = math.inf, runner.signatures[name].zeros(rows)
+    inputs = runner.signatures[name].zeros(rows)
     try:
-        for _ in range(tries):
-            begun = clock()
-            runner.run(name, inputs)
-            least = min(least, clock() - begun)
-            if least > _LONG:
-                break
+        return cpus.least_seconds(lambda: runner.run(name, inputs), tries, _LONG, clock)
     except Exception as error:  # noqa: BLE001 - zeros need not make sense to a model
         _log.warning("warm-up failed", extra={"signature": name, "rows": rows, "reason": one_line(error)})
-    return least
+        return math.inf

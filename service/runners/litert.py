@@ -44,7 +44,6 @@ class LiteRtRunner:
             raise ValueError("the file is empty")
         interpreter = _interpreter(content, 1)
         self._functions = _functions(interpreter)
-        # What loops has a graph of its own for that.
         self.signatures = _signatures(self._functions, steady=_is_steady(interpreter))
         if not self.signatures:
             raise ValueError("the model has no signature with inputs of known types")
@@ -120,7 +119,7 @@ def _is_steady(interpreter: Any) -> bool:
     casts = [each for each in operations if each["op_name"] == "CAST" and kinds[each["outputs"][0]] in "iu"]
     ranges = [each for each in operations if each["op_name"] == "RANGE"]
     sizes = any(kinds[each["inputs"][0]] == "f" for each in (*casts, *ranges))
-    return bool(interpreter.num_subgraphs() == 1 and not sizes)
+    return bool(interpreter.num_subgraphs() == 1 and not sizes)  # what loops or chooses has graphs of its own for that
 
 
 def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:

@@ -1,18 +1,17 @@
 """The pod without TensorFlow, by the chart's value for it: a small image, in little memory, and both bundled models."""
 
-import io
 import json
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cluster.images import PYTHON as BASE
 from tests.e2e.images import Images, megabytes
 from tests.e2e.release import TOKEN, Release
 from tests.e2e.target import Target, eventually
-from tests.speech import voice
+from tests.speech import spoken, voice
 
 pytestmark = pytest.mark.cluster
 
@@ -47,13 +46,7 @@ def test_it_predicts(release: Release) -> None:
 
 @pytest.mark.usefixtures("ingress")
 def test_it_hears(release: Release, tmp_path: Path) -> None:
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(voice.RATE)
-        file.writeframes(voice.sentences(2))
-    (tmp_path / "speech.wav").write_bytes(content.getvalue())
+    (tmp_path / "speech.wav").write_bytes(spoken.file(np.frombuffer(voice.sentences(2), "<i2"), voice.RATE))
     bearer = ("--header", f"Authorization: Bearer {TOKEN}")
     eventually(lambda: release.curl("/v2/health/ready")[0] == 200, 30, "the ingress does not route to the release")
     status, body = release.curl("/v1/transcribe", *bearer, "--data-binary", f"@{tmp_path}/speech.wav")

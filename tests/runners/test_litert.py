@@ -16,6 +16,7 @@ from service.runners import litert
 from service.runners.litert import LiteRtRunner
 from service.types import ELEMENT_TYPES, Array, ElementType, Signature, TensorSpec
 from tests.alone import ROOT, alone
+from tests.runners.threads import noted
 
 FLOAT: Final = ELEMENT_TYPES[0]
 INT64: Final = next(element for element in ELEMENT_TYPES if element.oip == "INT64")
@@ -223,13 +224,7 @@ def test_operations_that_only_tensorflow_has_are_named_when_the_model_is_loaded(
 def test_what_is_done_in_a_moment_is_done_by_one_thread(
     monkeypatch: pytest.MonkeyPatch, quick: float, threads: list[int]
 ) -> None:
-    tried, make = [], litert._interpreter
-
-    def interpreter(content: bytes, count: int) -> Any:
-        tried.append(count)
-        return make(content, count)
-
-    monkeypatch.setattr(litert, "_interpreter", interpreter)
+    tried = noted(monkeypatch, litert, "_interpreter")
     monkeypatch.setattr(litert, "_QUICK", quick)
     runner = LiteRtRunner(DIGITS, 3)
     assert tried == threads

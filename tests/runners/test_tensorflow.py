@@ -16,6 +16,7 @@ from service.runners import graphs
 from service.runners.tensorflow import TensorFlowRunner
 from service.types import ELEMENT_TYPES, Array, ElementType, TensorSpec
 from tests.alone import alone
+from tests.runners.threads import noted
 
 FLOAT: Final = ELEMENT_TYPES[0]
 INT64: Final = next(element for element in ELEMENT_TYPES if element.oip == "INT64")
@@ -147,13 +148,7 @@ def test_what_its_numbers_say_may_take_as_long_as_it_likes(tmp_path: Path, body:
 def test_what_is_done_in_a_moment_is_done_by_one_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, threads: list[int]
 ) -> None:
-    tried, make = [], graphs._load
-
-    def made(folder: Path, count: int) -> Any:
-        tried.append(count)
-        return make(folder, count)
-
-    monkeypatch.setattr(graphs, "_load", made)
+    tried = noted(monkeypatch, graphs, "_load")
     monkeypatch.setattr(graphs, "_QUICK", quick)
     save(tmp_path, serving_default=(lambda x: {"y": x + 1.0}, [spec("x", [None, 2])]))
     runner = TensorFlowRunner(tmp_path, 3)
