@@ -85,11 +85,11 @@ class ModelMetrics:
         self.version = metrics.model_version.labels(name)
         self._busy = Window(clock)
 
-    def computed(self, rows: int, seconds: float, padding: int = 0, *, failed: bool = False) -> None:
-        """Count a finished run on `rows` and `padding` more that took the model `seconds`."""
+    def computed(self, rows: int, seconds: float, busy: float, padding: int = 0, *, failed: bool = False) -> None:
+        """Count a finished run on `rows` and `padding` more that took `seconds`, `busy` of them no other run beside."""
         self.batch_rows.observe(rows)
         self.seconds.observe(seconds)
-        self._busy.add(seconds)
+        self._busy.add(busy)
         self.padding.inc(padding)
         self.failed_runs.inc(failed)
 

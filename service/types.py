@@ -184,6 +184,11 @@ class Runner(Protocol):
         """What the model can be asked, by name."""
         ...
 
+    @property
+    def reentrant(self) -> bool:
+        """True if several threads may compute at once."""
+        ...
+
     def run(self, signature: str, inputs: Tensors) -> Tensors:
-        """Compute the outputs of `signature`; called by one thread at a time. May raise anything."""
+        """Compute the outputs of `signature`; by one thread at a time unless `reentrant`. May raise anything."""
         ...

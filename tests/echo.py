@@ -27,6 +27,7 @@ class Echo:
     signatures: Signatures = field(default_factory=lambda: ECHO)
     before: Callable[[str, Tensors], None] = lambda *_: None
     platform: str = "none"
+    reentrant: bool = False
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Answer."""

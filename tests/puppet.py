@@ -48,6 +48,7 @@ class Puppet:
     #: The runs that have begun: signature and copies of the inputs.
     runs: list[tuple[str, Tensors]] = field(default_factory=list)
     platform: str = "none"
+    reentrant: bool = False
 
     def __post_init__(self) -> None:
         """Belong to the running loop."""
@@ -79,7 +80,8 @@ class Puppet:
     def free(self) -> None:
         """Hold no run any more."""
         self._free = True
-        self._steps.put(None)
+        for _ in threading.enumerate():
+            self._steps.put(None)
 
 
 @dataclass
@@ -111,12 +113,12 @@ class Stage:
 
 @contextlib.asynccontextmanager
 async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, **others: Any) -> AsyncIterator[Stage]:
-    """Set up a batcher, with `others` of the fields of Batching; at the end its thread must end too."""
+    """Set up a batcher, with `others` of the fields of Batching; at the end its threads must end too."""
     threads = set(threading.enumerate())
     clock, registry, puppet = Clock(time.monotonic()), CollectorRegistry(), Puppet()
     batching = Batching(max_batch_rows, max_queue_rows, **others)
     batcher = Batcher(puppet, Metrics(registry, [], clock).model("m"), batching, clock)
-    (thread,) = set(threading.enumerate()) - threads
+    own = set(threading.enumerate()) - threads
     scene = Stage(puppet, batcher, clock, registry)
     try:
         yield scene
@@ -126,8 +128,9 @@ async def stage(*, max_batch_rows: int = 4, max_queue_rows: int = 16, **others: 
         await asyncio.gather(*scene.tasks, return_exceptions=True)
         puppet.free()
         batcher.close()
-        await asyncio.to_thread(thread.join, 30)
-        assert not thread.is_alive()
+        for thread in own:
+            await asyncio.to_thread(thread.join, 30)
+        assert not any(thread.is_alive() for thread in own)
 
 
 def double(*rows: float, width: int = 1, priority: Literal[0, 1] = 0) -> Call:

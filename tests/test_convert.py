@@ -149,6 +149,7 @@ class Fixed:
     """A runner that answers the same to everything."""
 
     platform = "none"
+    reentrant = False
 
     def __init__(self, signature: Signature, answer: Array) -> None:
         self.signatures = {"serving_default": signature}

@@ -65,7 +65,7 @@ def test_every_label_value_is_there_before_anything_happens(metrics: Metrics) ->
     for route in ("predict", "infer", OTHER):
         for status in (200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 501, 503, 504):
             metrics.answered(route, status, 0.1)
-    metrics.model("m").computed(1, 0.1, padding=1, failed=True)
+    metrics.model("m").computed(1, 0.1, 0.1, padding=1, failed=True)
     for result in LOADS:
         metrics.model("m").loads[result].inc()
     after = samples(metrics)
@@ -176,7 +176,7 @@ def model(metrics: Metrics) -> ModelMetrics:
 
 def test_busy_is_the_share_of_time_that_the_model_computed(model: ModelMetrics, clock: Clock) -> None:
     assert model.busy_percent() == 0
-    model.computed(4, 1.5)
+    model.computed(4, 1.5, 1.5)
     assert model.busy_percent() == pytest.approx(10)
     assert model.busy_percent(running_for=3.0) == pytest.approx(30)
     clock.now += 15
@@ -184,12 +184,12 @@ def test_busy_is_the_share_of_time_that_the_model_computed(model: ModelMetrics, 
 
 
 def test_a_model_is_never_busier_than_all_the_time(model: ModelMetrics) -> None:
-    model.computed(1, 40.0)
+    model.computed(1, 40.0, 40.0)
     assert model.busy_percent(running_for=40.0) == 100
 
 
 def test_batches_are_counted_by_model(metrics: Metrics, model: ModelMetrics) -> None:
-    model.computed(3, 0.02, padding=5, failed=True)
+    model.computed(3, 0.02, 0.02, padding=5, failed=True)
     metrics.model("other")
     found = samples(metrics)
     assert (found['tfpod_padding_rows_total{model="m"}'], found['tfpod_failed_runs_total{model="m"}']) == (5, 1)

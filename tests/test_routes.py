@@ -42,6 +42,7 @@ class Doubler:
     hanging: threading.Event = field(default_factory=threading.Event)
     go: threading.Event = field(default_factory=threading.Event)
     platform: str = "none"
+    reentrant: bool = False
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         x = inputs["x"].astype(np.float32)

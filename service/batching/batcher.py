@@ -1,4 +1,4 @@
-"""Forms batches of the calls that wait, has them computed one at a time, and hands each caller its rows.
+"""Forms batches of the calls that wait, has them computed, and hands each caller its rows.
 
 The batcher lives on the event loop; the model computes in a thread. The batcher goes when the thread is free: under
 load batches grow by themselves, and a lonely call waits for nobody.
@@ -7,7 +7,6 @@ load batches grow by themselves, and a lonely call waits for nobody.
 import asyncio
 import functools
 import itertools
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from service.batching.form import Batching, Form
 from service.batching.gathering import Gathering
 from service.batching.line import HEAD_START, Line
 from service.batching.pace import Moments, Pace
+from service.batching.underway import UnderWay
 from service.batching.worker import LATE, Failure, Part, Result, Run, Worker, joined
 from service.errors import NotReady, Overloaded, TooLarge
 from service.expiry import Expiry
@@ -29,8 +29,6 @@ _STUCK: Final = Failure(NotReady, "the model does not answer")
 
 #: A batch of so many seconds waits for nobody who is not about to come.
 _SLOW: Final = 0.01
-
-_log = logging.getLogger("tfpod.batcher")
 
 
 class Batcher:
@@ -53,19 +51,17 @@ class Batcher:
         self._pace = Pace(batching.max_rows)
         self._expiry = Expiry(self._waiting, lambda part: part.settle(LATE), clock)
         self._numbers = itertools.count()
-        self._running: Sequence[Part] = ()
-        self._running_since = 0.0
+        self._under_way = UnderWay(clock, batching.stuck_after, self._refuse_waiting, self._nobodys)
         self._moments = Moments()
-        self._stuck = False
-        #: While the model is free: when a batch waits for company no more. While it computes: when it is stuck.
+        #: When a batch waits for company no more.
         self._timer: asyncio.TimerHandle | None = None
         #: Of large calls, what has not lined up yet.
         self._later_rows = self._later_bytes = 0
-        self._worker = Worker(runner, self._deliver, clock, batching.sizes)
+        self._worker = Worker(runner, self._deliver, clock, batching.sizes, batching.at_once)
 
     def check(self, priority: int, deadline: float) -> None:
         """Raise what `submit` would now raise for a single row: worth asking before a body is read."""
-        if self._stuck or not self._line.has_room(1, 0):
+        if self._under_way.stuck or not self._line.has_room(1, 0):
             self._admit(1, 0, priority, deadline)
 
     async def submit(self, call: Call, deadline: float) -> Tensors:
@@ -78,7 +74,8 @@ class Batcher:
         """
         form = self._forms[call.signature]
         rows, size = form.measure(call.inputs)
-        if self._stuck or deadline <= self._clock() or self._later_rows or not self._line.has_room(rows, size):
+        late = deadline <= self._clock()
+        if late or self._under_way.stuck or self._later_rows or not self._line.has_room(rows, size):
             self._admit(rows, size, call.priority, deadline)  # else they go with the next batch
         step = self._batching.step(rows, size) if form.shares else rows
         if step == rows:
@@ -102,21 +99,21 @@ class Batcher:
 
     @property
     def running_for(self) -> float:
-        """Seconds since the batch under way was begun, 0 if there is none."""
-        return self._clock() - self._running_since if self._running else 0.0
+        """Seconds since the oldest batch under way was begun, 0 if there is none."""
+        return self._under_way.running_for
 
     def busy_percent(self) -> float:
         """Share of the last 15 s in which the model computed."""
-        return self._metrics.busy_percent(self.running_for)
+        return self._metrics.busy_percent(self._under_way.uncounted)
 
     def close(self) -> None:
-        """Let the thread end after the batch under way, if there is one; nobody may wait for another."""
+        """Let the threads end after the batches under way, if there are any; nobody may wait for another."""
         self._worker.close()
         self._expiry.close()
 
     def _waiting(self) -> Iterator[Part]:
         """Yield the parts that have no answer yet."""
-        return (part for part in (*self._line, *self._running) if not part.answer.done())
+        return (part for part in (*self._line, *self._under_way.parts()) if not part.answer.done())
 
     def _admit(self, rows: int, size: int, priority: int, deadline: float) -> None:
         """Raise what keeps so many rows from waiting; those with priority find room for one more batch."""
@@ -127,14 +124,14 @@ class Batcher:
             raise TooLarge(f"{size} bytes of tensors in one request; at most {limits.max_queue_bytes} are taken")
         if deadline <= now:
             raise LATE.kind(LATE.text)
-        if self._stuck:
+        if self._under_way.stuck:
             raise _STUCK.kind(_STUCK.text)
         if self.queue_rows + rows > limits.max_queue_rows + priority * limits.max_rows:
             raise Overloaded(f"the model's queue is full: {self.queue_rows} rows wait")
         if self.queue_bytes + size > limits.max_queue_bytes + priority * limits.max_bytes:
             raise Overloaded(f"the model's queue is full: {self.queue_bytes} bytes wait")
         if batches := self._line.batches(priority):
-            wait, overloaded = self._pace.wait(batches, self.running_for), self._pace.overloaded(now)
+            wait, overloaded = self._pace.wait(batches, self._under_way.uncounted), self._pace.overloaded(now)
             if wait > min(deadline - now, limits.overload_wait if overloaded else math.inf):
                 if overloaded:
                     self._pace.refused(now)
@@ -190,7 +187,7 @@ class Batcher:
 
     def _start_soon(self) -> None:
         """Begin a batch that is full; another as soon as no more calls come: those just answered send their next."""
-        if self._gathering.under_way or self._running or not self._line:
+        if self._gathering.under_way or not self._line or self._is_busy():
             return
         if self._line.is_full():
             self._nobodys.run(self._begin)
@@ -199,50 +196,47 @@ class Batcher:
 
     def _begin(self, not_before: float = -math.inf) -> None:
         """Begin the next batch, or come back when one has waited for company long enough."""
-        if self._running:
+        if self._is_busy():
             return
         now = max(not_before, self._clock())
-        batch = self._running = self._line.take(now)
-        if batch:
-            self._running_since, rows = now, sum([part.rows for part in batch])
+        if batch := self._line.take(now):
+            quick = batch[0].signature in self._batching.quick and self._moments.allowed(now)
+            self._under_way.begin(batch, now, minded=not quick)
+            rows = sum([part.rows for part in batch])
             for part in batch:
                 part.begun, part.batch_rows = now, rows
                 self._metrics.queue_seconds.observe(now - part.since)
-            if batch[0].signature in self._batching.quick and self._moments.allowed(now):
+            if quick:
                 self._worker.compute_here(batch)
                 self._moments.took(now, self._clock())
             else:
-                self._set_timer(now + self._batching.stuck_after, self._give_up)
                 self._worker.compute(batch)
         elif self._line:
             due = self._line.due()
+            if self._timer:
+                self._timer.cancel()
             # The loop's timers may be early by a fraction of a millisecond.
-            self._set_timer(due, functools.partial(self._begin, due))
+            begin = functools.partial(self._begin, due)
+            self._timer = self._loop.call_at(due, begin, context=self._nobodys)
 
-    def _set_timer(self, at: float, act: Callable[[], None]) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(at, act, context=self._nobodys)
+    def _is_busy(self) -> bool:
+        """Tell whether nothing may be begun. What is begun beside another makes both slower: it pays in a crowd."""
+        count = len(self._under_way.batches)
+        return count > 0 and (count >= self._batching.at_once or not self._line.batches(0))
 
-    def _give_up(self) -> None:
-        """Refuse calls from now on, and those that wait: nobody knows when the batch under way ends, if ever."""
-        self._stuck = True
-        part = self._running[0]
-        _log.error("the model does not answer", extra={"signature": part.signature, "rows": part.batch_rows})
-        for waiting in self._line:
-            waiting.settle(_STUCK)
+    def _refuse_waiting(self) -> None:
+        for part in self._line:
+            part.settle(_STUCK)
 
     def _deliver(self, batch: Sequence[Part], results: Sequence[Result], runs: Sequence[Run]) -> None:
         """Hand out the results; callers who left are passed over."""
         now = self._clock()
+        took = 0.0
         for run in runs:
-            self._metrics.computed(run.rows, run.seconds, run.padding, failed=run.failed)
-        self._pace.computed(batch[0].batch_rows, sum([run.seconds for run in runs]), self._line.rows, now)
-        if self._stuck:
-            _log.warning("the model answers again", extra={"seconds": round(self.running_for, 3)})
-        self._running, self._stuck = (), False
-        if self._timer:
-            self._timer.cancel()
+            took += (seconds := self._under_way.count(run))
+            self._metrics.computed(run.rows, run.seconds, seconds, run.padding, failed=run.failed)
+        self._pace.computed(batch[0].batch_rows, took, self._line.rows, now)
+        self._under_way.end(batch)
         self._start_soon()  # if there is a full batch, before the loop is busy with these answers
         for part, result in zip(batch, results, strict=True):
             part.ended = now

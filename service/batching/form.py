@@ -30,6 +30,8 @@ class Batching:
     alone: frozenset[str] = frozenset()
     #: The signatures that take less time than handing them to a thread and back: the event loop computes them itself.
     quick: frozenset[str] = frozenset()
+    #: Batches that are computed side by side while others wait.
+    at_once: int = 1
 
     @property
     def warm_sizes(self) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ class Run(NamedTuple):
 
     rows: int
     padding: int
+    begun: float
     seconds: float
     failed: bool
 
@@ -86,16 +87,24 @@ Deliver = Callable[[Sequence[Part], Sequence[Result], Sequence[Run]], None]
 
 
 class Worker:
-    """Owns the thread. `deliver(batch, results, runs)` is called on the event loop of the batch's futures.
+    """Owns `threads` of them. `deliver(batch, results, runs)` is called on the event loop of the batch's futures.
 
     With `sizes`, in rising order, a batch is filled up to the next of them with copies of its first row.
     """
 
-    def __init__(self, runner: Runner, deliver: Deliver, clock: Callable[[], float], sizes: Sequence[int] = ()) -> None:
-        self._runner, self._deliver, self._clock, self._sizes = runner, deliver, clock, sizes
+    def __init__(
+        self,
+        runner: Runner,
+        deliver: Deliver,
+        clock: Callable[[], float],
+        sizes: Sequence[int] = (),
+        threads: int = 1,
+    ) -> None:
+        self._runner, self._deliver, self._clock, self._sizes, self._threads = runner, deliver, clock, sizes, threads
         self._batches: queue.SimpleQueue[Sequence[Part]] = queue.SimpleQueue()
-        # A daemon: a model that hangs must not keep the process from ending.
-        threading.Thread(target=self._compute_all, name="model", daemon=True).start()
+        for _ in range(threads):
+            # A daemon: a model that hangs must not keep the process from ending.
+            threading.Thread(target=self._compute_all, name="model", daemon=True).start()
 
     def compute(self, batch: Sequence[Part]) -> None:
         """Have the parts, all of one key, computed together."""
@@ -108,8 +117,9 @@ class Worker:
         batch[0].answer.get_loop().call_soon(self._deliver, batch, results, runs)
 
     def close(self) -> None:
-        """Let the thread end after the batches it was given."""
-        self._batches.put(())
+        """Let the threads end after the batches they were given."""
+        for _ in range(self._threads):
+            self._batches.put(())
 
     def _compute_all(self) -> None:
         cpus.give_way()
@@ -160,7 +170,7 @@ class Worker:
         try:
             outputs = self._runner.run(name, inputs)
         finally:
-            runs.append(Run(rows, padding, self._clock() - begun, outputs is None))
+            runs.append(Run(rows, padding, begun, self._clock() - begun, outputs is None))
         _check(outputs, signature, rows + padding)
         if not signature.batches:
             return [{key: outputs[key] for key in signature.outputs}]

@@ -16,8 +16,10 @@ _TRIES: Final = 3
 #: Seconds: of a run that is not tried again, of a call for which a batch of its own may be worth it, and of a full
 #: batch that is not worth a thread.
 _LONG, _WORTH, _QUICK = 0.5, 0.001, 0.0005
-#: Batches pay if they take less than this share of the time that their rows take one by one.
-_PAYS: Final = 0.95
+#: Two rows side by side fill the gaps in which a processor waits for the other, or for its next row.
+_AT_ONCE: Final = 2
+#: Batches pay if they take less than this share of the time that their rows take one by one; those gaps are the rest.
+_PAYS: Final = 0.9
 
 _log = logging.getLogger("tfpod.models")
 
@@ -40,7 +42,8 @@ def warm(runner: Runner, batching: Batching, clock: Callable[[], float] = time.p
         elif compared and _WORTH < took[0] < math.inf and _PAYS <= took[-1] / (sizes[-1] * took[0]) < math.inf:
             alone.add(name)
             _log.info("batches do not pay", extra={"signature": name, "milliseconds": round(1000 * took[0], 1)})
-    return replace(batching, alone=frozenset(alone), quick=frozenset(quick))
+    at_once = _AT_ONCE if runner.reentrant and alone == set(runner.signatures) else 1
+    return replace(batching, alone=frozenset(alone), quick=frozenset(quick), at_once=at_once)
 
 
 def _seconds(runner: Runner, name: str, rows: int, clock: Callable[[], float], tries: int) -> float:

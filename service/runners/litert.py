@@ -32,6 +32,7 @@ class LiteRtRunner:
     """
 
     platform: Final = "litert_tflite"
+    reentrant: Final = False
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load the file `path`; LiteRT computes on `threads` processors, or on one what is done in a moment.

@@ -20,6 +20,7 @@ class TensorFlowRunner:
     """A model's signatures."""
 
     platform: Final = "tensorflow_savedmodel"
+    reentrant: Final = True
 
     def __init__(self, path: Path, threads: int) -> None:
         """Load the SavedModel in the folder `path`, or the `.keras` file, and have it answer the requests it brought.

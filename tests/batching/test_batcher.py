@@ -245,7 +245,7 @@ NAMES = ("queue_seconds", "batch_rows", "model_seconds")
 async def test_each_caller_gets_his_own_rows_and_the_queue_is_empty_at_the_end(seed: int) -> None:
     """Random calls in random company; some leave at a random moment, some have next to no time, some find it full."""
     dice = random.Random(seed)
-    async with stage(max_batch_rows=dice.randint(1, 8), max_queue_rows=128) as scene:
+    async with stage(max_batch_rows=dice.randint(1, 8), max_queue_rows=128, at_once=dice.randint(1, 2)) as scene:
         callers, excused = [], set()
         for number, call in enumerate(_random_calls(dice, 60)):
             seconds = dice.choice([600.0, 600.0, 600.0, 0.002])

@@ -46,7 +46,7 @@ def test_a_model_that_cannot_take_zeros_is_told_of_and_no_failure(caplog: pytest
 
 @pytest.mark.parametrize(
     ("first", "each", "sizes", "alone"),
-    [(0.0, 0.01, (), True), (0.01, 0.002, (), False), (0.0, 0.0001, (), False), (0.0, 0.01, (1, 4), False)],
+    [(0.0008, 0.01, (), True), (0.01, 0.002, (), False), (0.0, 0.0001, (), False), (0.0, 0.01, (1, 4), False)],
     ids=["as long", "cheaper together", "mostly overhead", "sizes that were asked for"],
 )
 def test_batches_that_take_as_long_as_their_rows_are_given_up(
@@ -59,6 +59,18 @@ def test_batches_that_take_as_long_as_their_rows_are_given_up(
 
     batching = warm(Echo(PATH, before=take_time), replace(BATCHING, sizes=sizes), clock)
     assert batching.alone == ({"serving_default"} if alone else set())
+
+
+@pytest.mark.parametrize(("each", "reentrant", "at_once"), [(0.01, True, 2), (0.01, False, 1), (0.0001, True, 1)])
+def test_rows_that_are_computed_one_by_one_are_two_at_once_if_the_runtime_can(
+    each: float, at_once: int, *, reentrant: bool
+) -> None:
+    clock = Clock()
+
+    def take_time(_: str, inputs: Tensors) -> None:
+        clock.now += each * len(inputs["x"])
+
+    assert warm(Echo(PATH, before=take_time, reentrant=reentrant), BATCHING, clock).at_once == at_once
 
 
 @pytest.mark.parametrize(

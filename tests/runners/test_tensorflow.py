@@ -3,6 +3,7 @@
 import concurrent.futures
 import gc
 import math
+import threading
 import weakref
 from pathlib import Path
 from typing import Any, Final
@@ -212,6 +213,24 @@ def test_variables_live_as_long_as_the_runner_and_any_thread_may_compute(folder:
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         outputs = thread.submit(runner.run, "serving_default", {"x": np.ones((2, 2), np.float32)}).result()
     assert outputs["scaled"].tolist() == [[2, 3], [2, 3]]
+
+
+def test_several_threads_may_compute_at_once(tmp_path: Path) -> None:
+    side, both = tf.random.stateless_normal([400, 400], [1, 2]), threading.Barrier(2)
+    body = (lambda x: {"y": x @ side @ side}, [spec("x", [None, 400])])
+    runner = load(save(tmp_path / "m", m=body))
+    rows = np.random.default_rng(3).standard_normal((2, 300, 400)).astype(np.float32)
+
+    def compute(number: int) -> list[Any]:
+        both.wait(60)
+        return [runner.run("m", {"x": rows[number]})["y"] for _ in range(20)]
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(compute, range(2)))
+    for number, found in enumerate(answers):
+        again: Any = runner.run("m", {"x": rows[number]})["y"]
+        for answer in found:
+            np.testing.assert_allclose(answer, again, rtol=1e-4, atol=1e-2)
 
 
 def test_inputs_that_the_model_refuses_are_the_callers_fault_and_named_in_its_words(runner: TensorFlowRunner) -> None:

@@ -83,6 +83,7 @@ class Reader:
         }
     )
     platform: str = "none"
+    reentrant: bool = False
 
     def run(self, signature: str, inputs: Tensors) -> Tensors:
         """Return the scores and how many count."""
