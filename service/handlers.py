@@ -1,6 +1,7 @@
 """Thin handlers of what is asked beside inference: which models there are, in which state, and what they take."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import Request
@@ -23,12 +24,12 @@ def served(scope: Scope) -> Model:
     """Return the model that the path names. Raises InvalidRequest, NotFound, NotReady."""
     models: Models = scope["state"]["models"]
     given = scope["path_params"]
-    return models.get(given["model"], version_in(scope), given.get("label"))
+    return models.get(given["model"], version_in(given), given.get("label"))
 
 
-def version_in(scope: Scope) -> int | None:
+def version_in(given: Mapping[str, str]) -> int | None:
     """Return the version that the path names, or None. Raises InvalidRequest for one that is no number."""
-    text = scope["path_params"].get("version")
+    text = given.get("version")
     return None if text is None else http.version_of(text)
 
 
@@ -64,7 +65,7 @@ async def small_body(request: Request, seconds: float = _SECONDS) -> bytes:
 async def tfserving_status(request: Request) -> Response:
     """Answer with the states of the model's versions, or of the one named."""
     given = request.path_params
-    states = request.state.models.states(given["model"], version_in(request.scope), given.get("label"))
+    states = request.state.models.states(given["model"], version_in(given), given.get("label"))
     return _json(tfmodels.encode_status(states))
 
 

@@ -52,24 +52,26 @@ class Window:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sums = [0.0] * self._STEPS
-        self._step = 0
+        #: The step under way, its place among the sums, and when it ends.
+        self._step = self._place = 0
+        self._ends = 0.0
 
     def add(self, value: float) -> None:
         """Count `value` now."""
-        now = int(self._clock() * self._STEPS / WINDOW)
-        if now != self._step:
-            self._forget(now)
-        self._sums[now % self._STEPS] += value
+        if self._clock() >= self._ends:
+            self._turn(int(self._clock() * self._STEPS / WINDOW))
+        self._sums[self._place] += value
 
     def mean(self) -> float:
         """Return the sum of the last 15 s, divided by 15."""
         self.add(0.0)
         return sum(self._sums) / WINDOW
 
-    def _forget(self, now: int) -> None:
+    def _turn(self, now: int) -> None:
+        """Begin a step, and forget those whose places it and those before it take."""
         for step in range(max(self._step, now - self._STEPS) + 1, now + 1):
             self._sums[step % self._STEPS] = 0.0
-        self._step = now
+        self._step, self._place, self._ends = now, now % self._STEPS, (now + 1) * WINDOW / self._STEPS
 
 
 class ModelMetrics:
@@ -149,7 +151,7 @@ class Metrics(Collector):
 
     def arrived(self, route: str) -> None:
         """Count an inference request, known to be allowed, before anything else is decided about it."""
-        self._requests[route].inc()
+        self._requests[route].value += 1.0
         self._arrivals.add(1.0)
 
     def rejected(self, reason: str) -> None:
@@ -158,7 +160,7 @@ class Metrics(Collector):
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer that was sent, `seconds` after its request's head was read."""
-        (self._responses.get((route, status)) or self._responses[route, OTHER]).inc()
+        (self._responses.get((route, status)) or self._responses[route, OTHER]).value += 1.0
         self._seconds[route].observe(seconds)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

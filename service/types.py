@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -12,8 +11,6 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.generic]
 Tensors = Mapping[str, Array]
-#: An array's bytes, for `map`: of strings only their places.
-nbytes: Final = attrgetter("nbytes")
 #: Of so many strings the places alone are many bytes.
 _MANY: Final = 1 << 13
 
@@ -71,13 +68,14 @@ class TensorSpec:
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Tell whether a tensor of `shape` fits."""
-        if self.shape is None or shape == self.shape:
+        wanted = self.shape
+        if wanted is None or shape == wanted:
             return True
-        if not shape or len(shape) != len(self.shape):
+        if not shape or len(shape) != len(wanted):
             return False
-        if shape[1:] == self.shape[1:]:  # the commonest, told at one go
-            return self.shape[0] is None
-        return all(wanted in (None, given) for wanted, given in zip(self.shape, shape, strict=True))
+        if shape[1:] == wanted[1:]:  # the commonest, told at one go
+            return wanted[0] is None
+        return all(size in (None, given) for size, given in zip(wanted, shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +87,13 @@ class Signature:
     method: str = ""
     #: True if nothing in it loops, chooses or makes a size of a number, or runs on what others use too.
     steady: bool = field(default=False, compare=False)
+    #: Its only input, if that is lists of numbers: name and spec. Most signatures are so.
+    plain: tuple[str, TensorSpec] | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """See what is asked for with every request."""
+        inputs = [(n, spec) for n, spec in self.inputs.items() if spec.shape and not spec.element.is_string]
+        object.__setattr__(self, "plain", inputs[0] if len(inputs) == len(self.inputs) == 1 else None)
 
     @property
     def batches(self) -> bool:
@@ -147,7 +152,10 @@ class Reply(msgspec.Struct, frozen=True):
     @property
     def nbytes(self) -> int:
         """The bytes of all tensors, their strings included unless they are too many to count."""
-        return sum([array.nbytes if array.dtype.kind != "O" else _text_bytes(array) for array in self.outputs.values()])
+        size = 0
+        for array in self.outputs.values():
+            size += array.nbytes if array.dtype.kind != "O" else _text_bytes(array)
+        return size
 
 
 def _text_bytes(array: Array) -> int:

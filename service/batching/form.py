@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from service.types import Call, Signature, Tensors, nbytes
+from service.types import Call, Signature, Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,10 @@ class Form:
 
     def measure(self, inputs: Tensors) -> tuple[int, int]:
         """Return a call's rows, and its bytes, of strings only their places."""
-        rows = len(next(iter(inputs.values()))) if self.has_rows else 1
-        return rows, sum(map(nbytes, inputs.values()))
+        size = 0
+        for array in inputs.values():
+            size += array.nbytes
+        return len(array) if self.has_rows else 1, size
 
     def key(self, call: Call, number: int) -> Hashable:
         """Return what calls have in common that may share a batch; `number` is the call's own."""

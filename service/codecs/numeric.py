@@ -30,6 +30,8 @@ _DEEPEST: Final = 16
 _ELEMENTS: Final[dict[str, type]] = {"f": float, "i": int, "u": int, "b": bool}
 #: What struct calls them.
 _CODES: Final = {np.dtype(code): code for code in "efdbhiqBHIQ?"}
+#: So many lengths of lists are remembered.
+_PACKERS: Final = 64
 #: In texts of more bytes than this, lists of less than so many on average cost more than reading the text twice.
 _MIDDLE: Final = 1 << 10
 _SHORT: Final = 24
@@ -118,17 +120,25 @@ def as_array(values: Any, element: ElementType, rank: int = 1) -> Array:
 
     Raises InvalidRequest for a number out of range, ValueError if ragged.
     """
-    numbers = values if rank else [values]
-    sizes = [len(numbers)][:rank]
+    numbers, sizes = (values, [len(values)]) if rank else ([values], [])
     for _ in range(rank - 1):
+        if len(numbers) == 1:  # in half of the time
+            numbers = numbers[0]
+            sizes.append(len(numbers))
+            continue
         (size,) = set(map(len, numbers))  # ValueError if there are several, or none
         sizes.append(size)
-        numbers = numbers[0] if len(numbers) == 1 else list(itertools.chain.from_iterable(numbers))
+        numbers = list(itertools.chain.from_iterable(numbers))
     try:
-        packed = struct.pack(f"={len(numbers)}{_CODES[element.numpy]}", *numbers)
+        packed = _packer(len(numbers), element)(*numbers)
     except (OverflowError, struct.error):
         raise InvalidRequest(f"a number is out of the range of {element.numpy}") from None
     return np.ndarray(sizes, element.numpy, packed)
+
+
+@functools.lru_cache(_PACKERS)
+def _packer(count: int, element: ElementType) -> Callable[..., bytes]:
+    return struct.Struct(f"={count}{_CODES[element.numpy]}").pack
 
 
 def _read(

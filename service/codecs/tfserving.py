@@ -28,6 +28,8 @@ class _Predict(msgspec.Struct):
 _predict: Final = msgspec.json.Decoder(_Predict)
 #: `{` or `[{`.
 _NAMED: Final = re.compile(rb"\[?[ \t\r\n]*+\{")
+#: How an answer begins, by column and by row.
+_OPENING: Final = (b'{"outputs":', b'{"predictions":')
 #: As objects, rows take many times their bytes; so many, with a string in base 64 for each input.
 _MOST_OBJECTS: Final = 1 << 16
 
@@ -54,8 +56,10 @@ def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     with `_bytes` are in base 64. Not pretty-printed, as TensorFlow Serving's are. Raises InvalidRequest if the answer
     cannot be given by row.
     """
-    if len(reply.outputs) == 1 and (plain := _encode_plain(call, *reply.outputs.values())):
-        return plain, http.JSON
+    if len(reply.outputs) == 1:  # of numbers it is the commonest of all answers
+        (array,) = reply.outputs.values()
+        if array.dtype.kind != "O" and (array.ndim or not call.by_row):
+            return _OPENING[call.by_row] + numeric.write(array) + b"}", http.JSON
     if call.by_row:
         _check_rows(reply.outputs)
     if call.by_row and len(reply.outputs) > 1:
@@ -65,29 +69,21 @@ def encode(call: Call, reply: Reply) -> tuple[bytes, Mapping[str, str]]:
     return jsontensor.dump({"predictions" if call.by_row else "outputs": answer}), http.JSON
 
 
-def _encode_plain(call: Call, array: Array) -> bytes | None:
-    """Write the commonest of all answers at one go: numbers of the only output; None if it is not."""
-    if array.dtype.kind == "O" or (call.by_row and not array.ndim):
-        return None
-    return b'{"%b":%b}' % (b"predictions" if call.by_row else b"outputs", numeric.write(array))
-
-
 def _decode_rows(body: bytes, signatures: Signatures) -> Call | None:
     """Read the commonest of all requests at one go: rows for the default signature's only input; None if it is not."""
     signature = signatures.get(DEFAULT_SIGNATURE)
-    if signature is None or len(signature.inputs) != 1 or not numeric.is_light(body):
+    if signature is None or not signature.plain or not numeric.is_light(body):
         return None
-    ((name, spec),) = signature.inputs.items()
-    if spec.element.is_string or not spec.shape:
-        return None
+    name, spec = signature.plain
+    element, rank = spec.element, len(spec.shape or ())
     try:
-        request = _rows_of(spec.element, len(spec.shape)).decode(body)
-        array = numeric.as_array(request.instances, spec.element, len(spec.shape))
+        request = _rows_of(element, rank).decode(body)
+        array = numeric.as_array(request.instances, element, rank)
     except (ValueError, RecursionError, InvalidRequest):
         return None
-    if request.inputs or request.signature_name or not array.size:
+    if request.inputs or request.signature_name or not (array.size and spec.accepts(array.shape)):
         return None
-    return tfdocument.call_of("", signature, {name: array}, by_row=True)
+    return Call(DEFAULT_SIGNATURE, {name: array}, by_row=True)
 
 
 @functools.cache

@@ -16,7 +16,6 @@ from uvicorn import Config
 from service.net.alarm import Alarm
 from service.net.connections import Connections
 from service.net.exchange import Exchange, status_line
-from service.net.heads import Headers
 from service.net.reader import Reader, address
 from service.net.server import unread
 
@@ -52,9 +51,9 @@ class Connection(Reader):
         self._writing = Alarm(self.loop, self._abort)
 
     @property
-    def defaults(self) -> Headers:
-        """Headers of every answer."""
-        return self._connections.default_headers
+    def defaults(self) -> bytes:
+        """The lines of every answer's headers."""
+        return self._connections.default_lines
 
     @property
     def idle(self) -> bool:

@@ -7,6 +7,9 @@ from typing import Final, Protocol
 
 from uvicorn.server import ServerState
 
+from service.net.exchange import lines_of
+from service.net.heads import Headers
+
 #: Calls under way on all connections, until each of them has its share.
 ALL_CALLS: Final = 4096
 #: To make room takes a look at all connections: so one in so many is cut at once; and where none can be, there is no
@@ -65,11 +68,19 @@ class Connections(ServerState):
         #: Those that are known to close, and hold no place any more; and when it is time to look for others to cut.
         self._leaving: set[Held] = set()
         self._look_at = 0.0
+        self._lines: tuple[Headers, bytes] = self.default_headers, b""
         #: Every answer says `Connection: close`.
         self.draining = False
         #: No connection outlives its answer; with the last one, `gone` is set.
         self.closing = False
         self.gone = asyncio.Event()
+
+    @property
+    def default_lines(self) -> bytes:
+        """The lines of every answer's headers, of which uvicorn makes a new list every second."""
+        if self._lines[0] is not self.default_headers:
+            self._lines = self.default_headers, lines_of(self.default_headers)
+        return self._lines[1]
 
     def drain(self) -> None:
         """Have every connection close with the answer to its present or its next request."""

@@ -23,7 +23,7 @@ class Peer:
     def __init__(self) -> None:
         self.transport: Any = self
         self.drained: asyncio.Future[None] | None = None
-        self.defaults = [(b"date", b"today")]
+        self.defaults = b"date: today\r\n"
         self.written: list[bytes] = []
         self.write = self.written.append
         self.done: list[Exchange] = []
