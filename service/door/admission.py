@@ -8,11 +8,11 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.door.answer import UNANSWERED, Answer
 from service.door.bodies import Body, Room
@@ -125,8 +125,7 @@ class Admission:
         begun = time.monotonic()
         headers: Headers = dict(scope["headers"])
         place = self._find(scope)
-        answer = Answer.of(send)
-        answer.closes = b"expect" in headers
+        answer = send if isinstance(send, Answer) else Answer(send)  # which somebody further out watches
         try:
             if not place.is_open:
                 self._authorize(headers.get(b"authorization", b""))
@@ -159,17 +158,10 @@ class Admission:
             self._metrics.arrived(route)
         body = self._body(scope, place, headers, room)
         deadline = time.monotonic() + self._seconds(headers)
-
-        def whole() -> Awaitable[Message]:
-            if body.complete:
-                return receive()
-            answer.closes = False
-            return body.whole(receive)
-
         state["headers"], state["deadline"], state["take"] = headers, deadline, body.take
         try:
             with body, self._deadlines.until(deadline):
-                await self._app(scope, whole, answer)
+                await self._app(scope, functools.partial(body.whole, receive), answer)
         except TimeoutError:
             if not body.complete:
                 raise IncompleteRequest("the body did not arrive in time") from None

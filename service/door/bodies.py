@@ -69,10 +69,12 @@ class Body:
         self._room.leave(self._taken)
 
     async def whole(self, receive: Receive) -> Message:
-        """Return the body as one message (ASGI); without a declared length it takes room as it comes.
+        """Return the body as one message (ASGI), then what follows it; undeclared, it takes room as it comes.
 
         Raises TooLarge as soon as it is too long, Overloaded if there is no room, CallerGone, and what unpacking does.
         """
+        if self.complete:
+            return await receive()
         chunks, size = [], 0
         while not self.complete:
             message = await receive()

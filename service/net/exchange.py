@@ -158,6 +158,8 @@ class Exchange:
             closes = any(name == b"connection" and b"close" in value.lower() for name, value in headers)
             self.keep_alive = self.keep_alive and not closes
             headers = [header for header in headers if header[0] != b"connection"]
+        if self._expects:  # and was told nothing: nobody knows whether its body comes (RFC 9110, section 10.1.1)
+            self.keep_alive = False
         if not self.keep_alive:
             headers.append((b"connection", b"close"))
         bodiless = self.scope["method"] == "HEAD" or status in _BODILESS

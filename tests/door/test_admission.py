@@ -183,17 +183,6 @@ async def test_zeros_in_front_of_a_declared_length_are_no_matter_however_many(le
     assert await caller.ask(door()[0]) == status
 
 
-async def test_a_refused_client_that_waits_for_100_continue_is_told_to_close() -> None:
-    entrance, _ = door()
-    expect = (b"expect", b"100-continue")
-    refused = Caller(headers=((b"content-length", b"11"), expect))
-    await refused.ask(entrance)
-    assert refused.headers[b"connection"] == b"close"
-    served = Caller(headers=(expect,)).body()
-    await served.ask(entrance)
-    assert b"connection" not in served.headers
-
-
 async def test_a_body_of_no_declared_length_is_read_no_further_than_it_may_be_long() -> None:
     entrance, _ = door()
     caller = Caller()
@@ -419,10 +408,9 @@ async def test_what_the_app_refuses_before_it_asks_for_the_body_is_refused_unrea
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         raise Overloaded("full")
 
-    caller = Caller(headers=((b"expect", b"100-continue"),)).body()
+    caller = Caller().body()
     assert await caller.ask(door(refuse)[0]) == 429
     assert caller.reads == 0
-    assert caller.headers[b"connection"] == b"close"
 
 
 async def test_an_unexpected_error_is_logged_and_answered_without_its_secrets(

@@ -23,7 +23,7 @@ async def test_the_answer_tells_how_far_it_is() -> None:
     assert (answer.status, answer.started, answer.size) == (404, True, 5)
 
 
-async def test_headers_are_added_and_the_end_of_the_connection_if_it_closes() -> None:
+async def test_headers_are_added() -> None:
     sent: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -31,13 +31,4 @@ async def test_headers_are_added_and_the_end_of_the_connection_if_it_closes() ->
 
     answer = Answer(keep, (b"x-request-id", b"one"))
     await answer(dict(START))
-    answer.closes = True
-    await answer(dict(START))
     assert sent[0]["headers"] == [(b"a", b"1"), (b"x-request-id", b"one")]
-    assert sent[1]["headers"] == [(b"a", b"1"), (b"x-request-id", b"one"), (b"connection", b"close")]
-
-
-async def test_who_watches_an_answer_further_in_watches_the_same() -> None:
-    answer = Answer(send)
-    assert Answer.of(answer) is answer
-    assert Answer.of(send) is not answer
