@@ -86,7 +86,9 @@ class Body:
                 self._check(size)
                 self.take(size - self._taken)
             self.complete = not message.get("more_body", False)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(chunks) == 1 and not self._coding:
+            return message
+        body = b"".join(chunks)
         if self._coding:
             body = await self._unpacked(body, self._coding)
         return {"type": "http.request", "body": body, "more_body": False}
