@@ -6,7 +6,7 @@ It needs both runtimes. The file is written only if the answers agree; if not, t
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,7 +79,7 @@ def compare(before: Runner, after: Runner, data: Tensors) -> float:
             _say(f"  {key}: differs by at most {difference:.2g} of its largest value")
             most = max(most, difference)
             if given and _LABELS in data and expected[key].ndim == 2:
-                shares = [_accuracy(answers[key], data[_LABELS]) for answers in (expected, found)]
+                shares = [np.mean(answers[key].argmax(axis=1) == data[_LABELS]) for answers in (expected, found)]
                 _say(f"  {key}: accuracy {shares[0]:.2%} before, {shares[1]:.2%} after")
     return most
 
@@ -169,13 +169,10 @@ def _run(runner: Runner, name: str, inputs: Tensors) -> Tensors:
     """Compute in batches, the last of which is smaller, where the signature allows it."""
     if not runner.signatures[name].batches:
         return runner.run(name, inputs)
-    answers = [runner.run(name, batch) for batch in _batches(inputs)]
+    starts = range(0, len(next(iter(inputs.values()))), _BATCH)
+    batches = ({key: array[start : start + _BATCH] for key, array in inputs.items()} for start in starts)
+    answers = [runner.run(name, batch) for batch in batches]
     return {key: np.concatenate([answer[key] for answer in answers]) for key in answers[0]}
-
-
-def _batches(inputs: Mapping[str, Array]) -> Iterator[Tensors]:
-    for start in range(0, len(next(iter(inputs.values()))), _BATCH):
-        yield {key: array[start : start + _BATCH] for key, array in inputs.items()}
 
 
 def _difference(expected: Array, found: Array) -> float:
@@ -187,10 +184,6 @@ def _difference(expected: Array, found: Array) -> float:
     difference = np.abs(wide[differ] - other[differ]).max(initial=0)
     largest = np.abs(wide[np.isfinite(wide)]).max(initial=0)
     return float(difference / (largest or 1.0)) if np.isfinite(difference) else np.inf
-
-
-def _accuracy(answers: Array, labels: Array) -> float:
-    return float(np.mean(answers.argmax(axis=1) == labels))
 
 
 def _say(line: str) -> None:

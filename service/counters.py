@@ -4,7 +4,6 @@ Those of prometheus_client take a lock each time, and look through the buckets; 
 """
 
 import itertools
-from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -45,7 +44,7 @@ T = TypeVar("T")
 
 
 class Family(Collector, Generic[T]):
-    """A metric's children by the values of its labels."""
+    """A metric's children by the values of its labels; `collect` is prometheus_client's."""
 
     def __init__(self, name: str, text: str, labels: tuple[str, ...], make: Callable[[], T]) -> None:
         self.name, self.text, self.names, self._make = name, text, labels, make
@@ -56,10 +55,6 @@ class Family(Collector, Generic[T]):
         if values not in self.children:
             self.children[values] = self._make()
         return self.children[values]
-
-    @abstractmethod
-    def collect(self) -> Iterator[Metric]:
-        """Yield the metric as it is now (prometheus_client's collector protocol)."""
 
 
 class Counter(Family[Count]):

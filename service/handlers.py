@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from service.codecs import http, oipmodels, tfmodels
+from service.codecs import http, jsontensor, oipmodels, tfmodels
 from service.door.bodies import Body, Room
 from service.errors import IncompleteRequest, InvalidRequest, NotFound, NotSupported, PodError
 from service.models.models import Model, Models
@@ -66,49 +66,49 @@ async def tfserving_status(request: Request) -> Response:
     """Answer with the states of the model's versions, or of the one named."""
     given = request.path_params
     states = request.state.models.states(given["model"], version_in(given), given.get("label"))
-    return _json(tfmodels.encode_status(states))
+    return _json(tfmodels.status(states))
 
 
 async def tfserving_metadata(request: Request) -> Response:
     """Answer with the model's signatures."""
     model = served(request.scope)
-    return _json(tfmodels.encode_metadata(model.name, model.version, model.signatures))
+    return _json(tfmodels.metadata(model.name, model.version, model.signatures))
 
 
 async def oip_server(request: Request) -> Response:
     """Answer with the server's name and version."""
-    return _json(oipmodels.encode_server("tfpod", request.state.version))
+    return _json(oipmodels.server("tfpod", request.state.version))
 
 
 async def oip_live(_: Request) -> Response:
     """Answer, which is all that is asked."""
-    return _json(oipmodels.encode_live())
+    return _json({"live": True})
 
 
 async def oip_ready(request: Request) -> Response:
     """Answer 200 from the moment every model is ready until the end begins, else 503."""
     ready = request.state.health.ready() is None
-    return _json(oipmodels.encode_ready(ready=ready), 200 if ready else 503)
+    return _json({"ready": ready}, 200 if ready else 503)
 
 
 async def oip_model(request: Request) -> Response:
     """Answer with the model's versions that are ready, and the inputs and outputs of the one asked for."""
     model = served(request.scope)
     versions = [state.version for state in request.state.models.states(model.name) if state.ready]
-    return _json(oipmodels.encode_model(model.name, model.platform, versions, model.signatures))
+    return _json(oipmodels.model(model.name, model.platform, versions, model.signatures))
 
 
 async def oip_config(request: Request) -> Response:
     """Answer with the model's configuration, as Triton's clients look for it."""
     model = served(request.scope)
-    return _json(oipmodels.encode_config(model.name, model.platform, model.batcher.most_rows, model.signatures))
+    return _json(oipmodels.config(model.name, model.platform, model.batcher.most_rows, model.signatures))
 
 
 async def oip_index(request: Request) -> Response:
     """Answer with all versions of all models, or those that are ready."""
     states = request.state.models.index()
     ready = oipmodels.decode_index(await small_body(request))
-    return _json(oipmodels.encode_index(state for state in states if state.ready or not ready))
+    return _json(oipmodels.index(state for state in states if state.ready or not ready))
 
 
 async def oip_load(_: Request) -> Response:
@@ -118,8 +118,8 @@ async def oip_load(_: Request) -> Response:
 
 async def oip_model_ready(request: Request) -> Response:
     """Answer 200 if the model is ready; the door answers 404 or 503 otherwise."""
-    return _json(oipmodels.encode_ready(ready=True, model=served(request.scope).name))
+    return _json({"name": served(request.scope).name, "ready": True})
 
 
-def _json(body: bytes, status: int = 200) -> Response:
-    return Response(body, status, headers=http.JSON)
+def _json(document: object, status: int = 200) -> Response:
+    return Response(jsontensor.dump(document), status, headers=http.JSON)

@@ -13,12 +13,7 @@ from typing import Final
 about: Final[ContextVar[Mapping[str, str]]] = ContextVar("about", default=MappingProxyType({}))
 
 #: What every LogRecord carries; anything else was given by `extra=` and is logged as a field of its own.
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-    "color_message",
-}
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):

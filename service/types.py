@@ -154,12 +154,10 @@ class Reply(msgspec.Struct, frozen=True):
         """The bytes of all tensors, their strings included unless they are too many to count."""
         size = 0
         for array in self.outputs.values():
-            size += array.nbytes if array.dtype.kind != "O" else _text_bytes(array)
+            size += array.nbytes
+            if array.dtype.kind == "O" and array.size <= _MANY:
+                size += sum(map(len, array.ravel().tolist()))
         return size
-
-
-def _text_bytes(array: Array) -> int:
-    return array.nbytes + (sum(map(len, array.ravel().tolist())) if array.size <= _MANY else 0)
 
 
 class VersionState(NamedTuple):

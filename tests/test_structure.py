@@ -31,7 +31,7 @@ ALLOWED: Final = {
     "sessions": LEAVES,
     "probes": LEAVES,
     "codecs.*": [*LEAVES, "codecs.*"],
-    "runners.*": [*LEAVES, "runners.*"],
+    "runners.*": [*LEAVES, "runners.*", "codecs.grpc.wire"],
     "speech.*": [*LEAVES, "speech.*"],
     "net.*": [*LEAVES, "net.*"],
     "door.*": [*LEAVES, "door.*"],

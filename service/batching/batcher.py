@@ -113,7 +113,7 @@ class Batcher:
 
     def _waiting(self) -> Iterator[Part]:
         """Yield the parts that have no answer yet."""
-        return (part for part in (*self._line, *self._under_way.parts()) if not part.answer.done())
+        return (part for part in itertools.chain(self._line, *self._under_way.batches) if not part.answer.done())
 
     def _admit(self, rows: int, size: int, priority: int, deadline: float) -> None:
         """Raise what keeps so many rows from waiting; those with priority find room for one more batch."""

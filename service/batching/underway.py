@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 
 from service.batching.worker import Part, Run
@@ -27,11 +27,6 @@ class UnderWay:
         self.stuck = False
         #: When the oldest was begun, and when the last run ended.
         self._since = self._until = 0.0
-
-    def parts(self) -> Iterator[Part]:
-        """Yield all that is in them."""
-        for batch in self.batches:
-            yield from batch
 
     @property
     def running_for(self) -> float:

@@ -163,7 +163,8 @@ class Worker:
         """Compute the batch in one run, noted in `runs`, and return each part's outputs. Raises what the model does."""
         name, rows = batch[0].signature, sum([part.rows for part in batch])
         signature = self._runner.signatures[name]
-        padding = self._padding(rows) if signature.batches else 0
+        # What is missing to the next size; nothing beyond the last, as when batching is off.
+        padding = next((size - rows for size in self._sizes if size >= rows), 0) if signature.batches else 0
         inputs = {key: _stacked([part.inputs[key] for part in batch], padding) for key in batch[0].inputs}
         outputs: Tensors | None = None
         begun = self._clock()
@@ -179,10 +180,6 @@ class Worker:
             {key: outputs[key][stop - part.rows : stop] for key in signature.outputs}
             for part, stop in zip(batch, stops, strict=True)
         ]
-
-    def _padding(self, rows: int) -> int:
-        """Return how many rows are missing to the next size; none beyond the last, as when batching is off."""
-        return next((size - rows for size in self._sizes if size >= rows), 0)
 
 
 def concatenate(arrays: Sequence[Array]) -> Array:

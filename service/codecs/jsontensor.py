@@ -159,7 +159,9 @@ def rows(array: Array, *, as_base64: bool = False) -> Iterable[Any]:
     if array.dtype.kind == "O":
         lists: list[Any] = _lists(array, as_base64=as_base64)
         return lists
-    return array if _is_plain(array) else map(written, array)
+    # orjson may write it at once, unless it is large, or has NaN or infinities, which it writes as null.
+    plain = array.nbytes <= numeric.STEP and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
+    return array if plain else map(written, array)
 
 
 def dump(document: Any) -> bytes:
@@ -171,11 +173,6 @@ def quoted(value: Any) -> str:
     """Return the beginning of the value as JSON, at most 256 characters; no more of it is looked at."""
     encoder = json.JSONEncoder(check_circular=False)  # which would keep all of the value until garbage is collected
     return "".join(itertools.islice(encoder.iterencode(value), _QUOTED))[:_QUOTED]
-
-
-def _is_plain(array: Array) -> bool:
-    """Tell whether orjson may write the array at once: it writes NaN and infinities as null."""
-    return array.nbytes <= numeric.STEP and (array.dtype.kind != "f" or bool(np.isfinite(array).all()))
 
 
 def mistyped(item: Any, expected: str) -> InvalidRequest:

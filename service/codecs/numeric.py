@@ -158,9 +158,6 @@ def _read_nested(text: bytes, element: ElementType, rank: int) -> Array:
     return as_array(_decoder(element, rank).decode(text), element, rank)
 
 
-_Numbers = Callable[[bytes, ElementType], Any]
-
-
 def _numbers(text: bytes, element: ElementType) -> Any:
     """Return the numbers of a flat list."""
     return _decoder(element, 1).decode(text)

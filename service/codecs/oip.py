@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from service.codecs import binary, http, jsontensor
+from service.codecs import binary, http, jsontensor, tfdocument
 from service.codecs.jsontensor import Read
 from service.codecs.oiprequest import ABSENT, Infer, Input, Output, OutputParameters, Parameters, parse
 from service.errors import InvalidRequest
@@ -133,9 +133,7 @@ def _decode_raw(body: bytes, signatures: Signatures) -> Call:
 def _signature(wanted: str | None, signatures: Signatures) -> tuple[str, Signature]:
     """Return the signature of that name; without one `serving_default`, or else the first."""
     name = wanted or (DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in signatures else min(signatures))
-    if name not in signatures:
-        raise InvalidRequest(f'Serving signature name: "{name[:256]}" not found in signature def')
-    return name, signatures[name]
+    return name, tfdocument.signature_of(name, signatures)
 
 
 def _arrays(inputs: list[Input[Any]], signature: Signature, rest: memoryview, read: Read) -> dict[str, Array]:

@@ -27,31 +27,6 @@ class _Index(msgspec.Struct):
 _index: Final = msgspec.json.Decoder(_Index)
 
 
-def encode_server(name: str, version: str) -> bytes:
-    """Return the server's metadata."""
-    return jsontensor.dump({"name": name, "version": version, "extensions": _EXTENSIONS})
-
-
-def encode_live() -> bytes:
-    """Return the answer of a server that lives."""
-    return jsontensor.dump({"live": True})
-
-
-def encode_ready(*, ready: bool, model: str = "") -> bytes:
-    """Return whether the server is ready, or the model named."""
-    return jsontensor.dump(({"name": model} if model else {}) | {"ready": ready})
-
-
-def encode_model(name: str, platform: str, versions: list[str], signatures: Signatures) -> bytes:
-    """Return the model's metadata as JSON."""
-    return jsontensor.dump(model(name, platform, versions, signatures))
-
-
-def encode_config(name: str, platform: str, max_rows: int, signatures: Signatures) -> bytes:
-    """Return the model's configuration as JSON."""
-    return jsontensor.dump(config(name, platform, max_rows, signatures))
-
-
 def decode_index(body: bytes) -> bool:
     """Return whether only the models that are ready are asked for: {"ready"?: bool}. Raises InvalidRequest."""
     try:
@@ -60,9 +35,9 @@ def decode_index(body: bytes) -> bool:
         raise InvalidRequest(f"not an index request: {error}") from None
 
 
-def encode_index(states: Iterable[VersionState]) -> bytes:
-    """Return the repository's index as JSON."""
-    return jsontensor.dump(index(states))
+def server(name: str, version: str) -> dict[str, Any]:
+    """Return the server's metadata."""
+    return {"name": name, "version": version, "extensions": _EXTENSIONS}
 
 
 def model(name: str, platform: str, versions: list[str], signatures: Signatures) -> dict[str, Any]:

@@ -25,12 +25,10 @@ def understand(document: Any, signatures: Signatures) -> Call:
 
 def signature_of(name: str, signatures: Signatures) -> Signature:
     """Return the signature of that name, of none the default one. Raises InvalidRequest."""
-    signature = signatures.get(name or DEFAULT_SIGNATURE)
-    if signature is None:
-        raise InvalidRequest(
-            f'Serving signature name: "{(name or DEFAULT_SIGNATURE)[:256]}" not found in signature def'
-        )
-    return signature
+    name = name or DEFAULT_SIGNATURE
+    if name not in signatures:
+        raise InvalidRequest(f'Serving signature name: "{name[:256]}" not found in signature def')
+    return signatures[name]
 
 
 def is_by_row(*, instances: bool, inputs: bool) -> bool:

@@ -10,19 +10,17 @@ from service.codecs import jsontensor
 from service.types import Signature, Signatures, VersionState
 
 
-def encode_status(states: Iterable[VersionState]) -> bytes:
+def status(states: Iterable[VersionState]) -> dict[str, Any]:
     """Return the states of a model's versions in the form of GetModelStatus."""
-    return jsontensor.dump({"model_version_status": [_status(state) for state in states]})
+    return {"model_version_status": [_status(state) for state in states]}
 
 
-def encode_metadata(name: str, version: str, signatures: Signatures) -> bytes:
+def metadata(name: str, version: str, signatures: Signatures) -> dict[str, Any]:
     """Return the signatures in the form of GetModelMetadata: the key is doubled and every size is a string."""
-    return jsontensor.dump(
-        {
-            "model_spec": {"name": name, "signature_name": "", "version": version},
-            "metadata": {"signature_def": {"signature_def": {n: _signature(s) for n, s in signatures.items()}}},
-        }
-    )
+    return {
+        "model_spec": {"name": name, "signature_name": "", "version": version},
+        "metadata": {"signature_def": {"signature_def": {n: _signature(s) for n, s in signatures.items()}}},
+    }
 
 
 def _status(state: VersionState) -> dict[str, Any]:

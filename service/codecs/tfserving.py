@@ -109,9 +109,7 @@ def _plain(text: bytes, signature: Signature, read: Read, *, by_row: bool) -> di
     inputs = signature.inputs
     if len(inputs) == 1 and "b64" not in inputs and (arrays := _read(dict.fromkeys(inputs, text), inputs, read)):
         return arrays
-    if not _NAMED.match(text):
-        return None
-    if text.count(b"{") > (1 + len(inputs)) * _MOST_OBJECTS:
+    if not _NAMED.match(text) or text.count(b"{") > (1 + len(inputs)) * _MOST_OBJECTS:
         return None
     named = _named(tuple(inputs), by_row=by_row).decode(text)
     if not by_row:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.door.answer import UNANSWERED, Answer
 from service.door.bodies import Body, Room
 from service.door.compression import coding_of
-from service.door.deadlines import Deadlines
+from service.door.deadlines import Deadline, Deadlines
 from service.errors import (
     DeadlineExceeded,
     IncompleteRequest,
@@ -160,7 +160,7 @@ class Admission:
         deadline = time.monotonic() + self._seconds(headers)
         state["headers"], state["deadline"], state["take"] = headers, deadline, body.take
         try:
-            with body, self._deadlines.until(deadline):
+            with body, Deadline(self._deadlines, deadline):
                 await self._app(scope, functools.partial(body.whole, receive), answer)
         except TimeoutError:
             if not body.complete:

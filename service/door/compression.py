@@ -66,14 +66,11 @@ def preferred(accept_encoding: str) -> str | None:
 
 def packed(body: bytes, coding: str) -> bytes | None:
     """Return the body in that coding, or None if little is won."""
-    if len(body) < _SMALL or not _shrinks(body[-_TASTE:]):  # the end is numbers, whatever the format
+    sample = body[-_TASTE:]  # the end is numbers, whatever the format
+    if len(body) < _SMALL or len(zlib.compress(sample, 1)) >= _WORTH * len(sample):
         return None
     packer = zlib.compressobj(1, wbits=_WINDOWS[coding])
     return packer.compress(body) + packer.flush()
-
-
-def _shrinks(sample: bytes) -> bool:
-    return len(zlib.compress(sample, 1)) < _WORTH * len(sample)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""The time that each request has: `with deadlines.until(at):`, as asyncio.timeout_at, for a tenth of its cost."""
+"""The time that each request has: `with Deadline(deadlines, at):`, as asyncio.timeout_at, for a tenth of its cost."""
 
 import asyncio
 import functools
@@ -20,13 +20,9 @@ class Deadlines:
         """The event loop, which it takes a call of the system to look up."""
         return asyncio.get_running_loop()
 
-    def until(self, at: float) -> "Deadline":
-        """Return a context that raises TimeoutError at that time, by the loop's clock."""
-        return Deadline(self, at)
-
 
 class Deadline:
-    """A context of one task: cancels it when its time is over."""
+    """A context of one task: cancels it at that time by the loop's clock, and raises TimeoutError."""
 
     __slots__ = ("_all", "_late", "_task", "deadline")
 

@@ -1,10 +1,9 @@
 """Work in a thread that does not keep the process from ending, as an executor's would."""
 
 import asyncio
-import contextlib
-import functools
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from service import cpus
@@ -22,22 +21,15 @@ class Failed(Exception):
 
 async def in_daemon(work: Callable[[], T]) -> T:
     """Return what `work` returns, computed in a thread of its own. Raises Failed for whatever it raises."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[T] = loop.create_future()
-
-    def finish(settle: Callable[[], None]) -> None:
-        if not done.done():  # it is, if the caller was cancelled
-            settle()
+    done: Future[T] = Future()
+    done.set_running_or_notify_cancel()  # a caller who is cancelled lets the work end in peace
 
     def run() -> None:
         cpus.give_way()
-        settle: Callable[[], None]
         try:
-            settle = functools.partial(done.set_result, work())
+            done.set_result(work())
         except BaseException as error:  # noqa: BLE001 - somebody waits for word of it
-            settle = functools.partial(done.set_exception, Failed(one_line(error)))
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(finish, settle)
+            done.set_exception(Failed(one_line(error)))
 
     threading.Thread(target=run, name="load", daemon=True).start()
-    return await done
+    return await asyncio.wrap_future(done)

@@ -55,7 +55,7 @@ class Models:
         metrics.watch("tfpod_queue_rows", lambda: sum(batcher.queue_rows for batcher in self._batchers()))
         metrics.watch("tfpod_queue_bytes", lambda: sum(batcher.queue_bytes for batcher in self._batchers()))
         metrics.watch("tfpod_model_running_seconds", self.stuck_for)
-        metrics.watch("tfpod_model_busy_percent", self._busy_percent)
+        metrics.watch("tfpod_model_busy_percent", lambda: max((b.busy_percent() for b in self._batchers()), default=0))
 
     @property
     def names(self) -> list[str]:
@@ -152,9 +152,6 @@ class Models:
 
     def _batchers(self) -> list[Batcher]:
         return [batcher for versions in self._versions.values() for batcher in versions.batchers]
-
-    def _busy_percent(self) -> float:
-        return max((batcher.busy_percent() for batcher in self._batchers()), default=0.0)
 
 
 async def _watch(reload: Reload, seconds: float) -> None:

@@ -37,7 +37,7 @@ class Alarm:
         self.unset()
         if self._timer:
             self._timer.cancel()
-        self._timer, self._ring = None, _nobody
+        self._timer, self._ring = None, lambda: None
 
     def _start(self) -> None:
         if self._timer:
@@ -51,7 +51,3 @@ class Alarm:
             self._ring()
         elif self._due < math.inf:
             self._start()
-
-
-def _nobody() -> None:
-    """Be called instead of who is gone."""

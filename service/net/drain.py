@@ -54,18 +54,13 @@ class DrainingServer(Server):
         host, port = self._listener.getsockname()[:2]
         return host, port
 
-    @property
-    def draining(self) -> bool:
-        """True from the first `drain` on."""
-        return self.server_state.draining
-
     async def run_until_stopped(self) -> None:
         """Serve; return when everything has been answered, or given up."""
         await self.serve(sockets=[self._listener])
 
     def drain(self) -> None:
         """Begin the end: go on serving for `delay` seconds, then finish what is in flight. A second call: at once."""
-        if self.draining:
+        if self.server_state.draining:
             self.stop()
             return
         _log.info("draining", extra={"connections": len(self.server_state.connections)})

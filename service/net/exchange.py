@@ -7,7 +7,7 @@ a quarter of what the whole HTTP takes.
 import asyncio
 import logging
 from collections.abc import Sequence
-from http import HTTPStatus
+from http.client import responses
 from typing import Final, Protocol
 
 from starlette.types import ASGIApp, Message, Scope
@@ -28,8 +28,7 @@ _log = logging.getLogger("tfpod.net")
 
 def status_line(status: int) -> bytes:
     """Return the first line of an answer, without its end."""
-    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
-    return b"HTTP/1.1 %d %b" % (status, phrase.encode())
+    return b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
 
 
 def lines_of(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
@@ -206,5 +205,4 @@ class Exchange:
             self._waiter.set_result(None)
 
 
-_STATUSES: Final = frozenset(status.value for status in HTTPStatus)
-_STATUS_LINES: Final = {status: status_line(status) for status in _STATUSES}
+_STATUS_LINES: Final = {int(status): status_line(status) for status in responses}

@@ -41,11 +41,6 @@ def without_upgrade(parser: Any, url: bytes, headers: Headers) -> bytes:
     return b"\r\n".join([*lines, b"", b""])
 
 
-def size_of(headers: Headers) -> int:
-    """Return how many bytes they took."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)
-
-
 @functools.lru_cache(_TARGETS)
 def _target(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)

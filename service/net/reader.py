@@ -9,7 +9,7 @@ import httptools
 from starlette.types import Scope
 
 from service.net.exchange import Exchange
-from service.net.heads import FORGET, Headers, size_of, target, without_upgrade
+from service.net.heads import FORGET, Headers, target, without_upgrade
 
 Address = tuple[str, int]
 
@@ -90,7 +90,7 @@ class Reader(asyncio.Protocol):
             return  # it comes again, see `_parse`
         self.in_head, self._overhead = False, 0
         headers, self._headers, url, self._url = self._headers, FORGET, self._url, b""
-        if self._arrived > _HEAD_BYTES and size_of(headers) + len(url) > _HEAD_BYTES:
+        if self._arrived > _HEAD_BYTES and len(url) + sum(len(n) + len(v) + 4 for n, v in headers) > _HEAD_BYTES:
             self.fail(*_TOO_LONG)
         version, given = parser.get_http_version(), dict(headers)
         self._check(version, headers, given)

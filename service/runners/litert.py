@@ -48,7 +48,7 @@ class LiteRtRunner:
         self.signatures = _signatures(self._functions, steady=_is_steady(interpreter))
         if not self.signatures:
             raise ValueError("the model has no signature with inputs of known types")
-        quick = [_is_quick(self._functions[name], name, s.batches) for name, s in self.signatures.items()]
+        quick = [_is_quick(self._functions[name], name, found) for name, found in self.signatures.items()]
         if not all(quick):
             self._functions = _functions(_interpreter(content, threads))
 
@@ -135,16 +135,13 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
     return found
 
 
-def _is_quick(function: Any, name: str, batches: bool) -> bool:
+def _is_quick(function: Any, name: str, signature: Signature) -> bool:
     """Tell whether a batch takes less than a second thread is worth, by computing one of zeros.
 
     Raises ValueError if an operation is lacking: LiteRT looks for it no sooner. What else may fail need not: zeros make
     no sense to every model.
     """
-    given = {}
-    for key, details in function.get_input_details().items():
-        shape = [_ROWS, *details["shape"][1:]] if batches else details["shape"]
-        given[key] = np.zeros(shape, details["dtype"])
+    given = signature.zeros(_ROWS if signature.batches else 1)
     try:
         function(**given)  # the first call has more to do
         return cpus.done_within(_QUICK, lambda: function(**given))

@@ -3,7 +3,6 @@
 Source: the OpenAPI Specification 3.1 at spec.openapis.org.
 """
 
-import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
@@ -98,7 +97,7 @@ def templates(route: Route) -> list[str]:
 
 
 def _operation(place: Place, path: str, model: str | None, signatures: Signatures, *, closed: bool) -> Schema:
-    name, about = place.route.name, _about(place.route)
+    name, about = place.route.name, OPERATIONS[place.route.name]
     given = [key for key in PARAMETERS if f"{{{key}}}" in path]
     statuses = {*about.statuses, *(INFERENCE if place.inference else ()), *((404, 503) if model else ())}
     statuses |= {400} if {"version", "label"} & set(given) else set()
@@ -124,11 +123,6 @@ def _operation(place: Place, path: str, model: str | None, signatures: Signature
         **({"security": []} if closed and place.is_open else {}),
         **_request(about, name, model, signatures),
     }
-
-
-def _about(route: Route) -> Operation:
-    """Return what is said of the route; of one about which nothing is, what its handler says of itself."""
-    return OPERATIONS.get(route.name) or Operation((inspect.getdoc(route.endpoint) or "").partition("\n")[0])
 
 
 def _request(about: Operation, name: str, model: str | None, signatures: Signatures) -> Mapping[str, Schema]:

@@ -55,17 +55,18 @@ def predict(signatures: Signatures) -> Schema:
         return record({}, signature_name=STRING, instances={"type": "array"}, inputs={})
     forms = []
     for name, signature in signatures.items():
-        chosen, optional = _chosen(name)
-        if _has_rows(signature.inputs):
-            forms.append(record(chosen | {"instances": _instances(signature.inputs)}, **optional))
-        forms.append(record(chosen | {"inputs": _columns(signature.inputs)}, **optional))
+        (chosen, optional), specs = _chosen(name), signature.inputs
+        if _has_rows(specs):
+            forms.append(record(chosen | {"instances": _any([*_bare(specs), _named_rows(specs)])}, **optional))
+        forms.append(record(chosen | {"inputs": _any([*_bare(specs), _named(specs)])}, **optional))
     return _any(forms)
 
 
 def predictions(signatures: Signatures) -> Schema:
     """Return the schema of the answers to `predict`."""
-    rows = [_rows(signature.outputs) for signature in signatures.values() if _has_rows(signature.outputs)]
-    columns = [_outputs(signature.outputs) for signature in signatures.values()]
+    outputs = [signature.outputs for signature in signatures.values()]
+    rows = [_any(_bare(specs) or [_named_rows(specs)]) for specs in outputs if _has_rows(specs)]
+    columns = [_any(_bare(specs) or [_named(specs)]) for specs in outputs]
     return _any([record({"predictions": _any(rows)}), record({"outputs": _any(columns)})])
 
 
@@ -145,30 +146,18 @@ def _has_rows(specs: Mapping[str, TensorSpec]) -> bool:
     return all(spec.shape != () for spec in specs.values())
 
 
-def _rows(specs: Mapping[str, TensorSpec]) -> Schema:
-    """Return the schema of rows: bare if there is one tensor, else objects."""
-    if len(specs) == 1:
-        return tensor(next(iter(specs.values())))
-    return _named_rows(specs)
+def _bare(specs: Mapping[str, TensorSpec]) -> list[Schema]:
+    """Return the schema of the only tensor, which needs no name; of several, none."""
+    return [tensor(spec) for spec in specs.values()] if len(specs) == 1 else []
+
+
+def _named(specs: Mapping[str, TensorSpec]) -> Schema:
+    return record({name: tensor(spec) for name, spec in specs.items()})
 
 
 def _named_rows(specs: Mapping[str, TensorSpec]) -> Schema:
     size = next((spec.shape[0] for spec in specs.values() if spec.shape), None)
     return listing(exactly({name: tensor(spec, row=True) for name, spec in specs.items()}), size, least=1)
-
-
-def _instances(specs: Mapping[str, TensorSpec]) -> Schema:
-    return _any([_rows(specs), _named_rows(specs)] if len(specs) == 1 else [_named_rows(specs)])
-
-
-def _columns(specs: Mapping[str, TensorSpec]) -> Schema:
-    named = record({name: tensor(spec) for name, spec in specs.items()})
-    return _any([tensor(next(iter(specs.values()))), named] if len(specs) == 1 else [named])
-
-
-def _outputs(specs: Mapping[str, TensorSpec]) -> Schema:
-    named = {name: tensor(spec) for name, spec in specs.items()}
-    return record(named) if len(named) > 1 else next(iter(named.values()))
 
 
 def _request(inputs: Schema, output: Schema, parameters: Schema, *, chosen: bool = False) -> Schema:

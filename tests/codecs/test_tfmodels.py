@@ -1,14 +1,12 @@
 """service/codecs/tfmodels.py: what TensorFlow Serving's clients read of models."""
 
-import json
-
 from service.codecs import tfmodels
 from service.types import Signature, TensorSpec, VersionState
 from tests.codecs.forms import ELEMENTS, FLOAT
 
 
 def test_status_is_told_as_the_c_plus_plus_server_does() -> None:
-    assert json.loads(tfmodels.encode_status([VersionState("m", "123", "AVAILABLE")])) == {
+    assert tfmodels.status([VersionState("m", "123", "AVAILABLE")]) == {
         "model_version_status": [
             {"version": "123", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         ]
@@ -16,9 +14,7 @@ def test_status_is_told_as_the_c_plus_plus_server_does() -> None:
 
 
 def test_a_version_that_is_kept_from_serving_says_by_what() -> None:
-    (status,) = json.loads(tfmodels.encode_status([VersionState("m", "2", "END", "no such op")]))[
-        "model_version_status"
-    ]
+    (status,) = tfmodels.status([VersionState("m", "2", "END", "no such op")])["model_version_status"]
     assert status["status"] == {"error_code": "UNKNOWN", "error_message": "no such op"}
 
 
@@ -26,7 +22,7 @@ def test_metadata_has_the_doubled_key_and_sizes_in_strings() -> None:
     signature = Signature(
         {"x": TensorSpec(FLOAT, (None, 8), "x:0")}, {"y": TensorSpec(ELEMENTS["object"], None, "y:0")}, "a/predict"
     )
-    assert json.loads(tfmodels.encode_metadata("m", "7", {"serving_default": signature})) == {
+    assert tfmodels.metadata("m", "7", {"serving_default": signature}) == {
         "model_spec": {"name": "m", "signature_name": "", "version": "7"},
         "metadata": {
             "signature_def": {

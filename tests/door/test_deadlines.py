@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.door.deadlines import Deadlines
+from service.door.deadlines import Deadline, Deadlines
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +14,7 @@ def soon() -> float:
 
 
 async def test_what_is_not_done_in_time_raises_timeout_error() -> None:
-    with pytest.raises(TimeoutError), Deadlines().until(soon()):
+    with pytest.raises(TimeoutError), Deadline(Deadlines(), soon()):
         await asyncio.Event().wait()
     await asyncio.sleep(0)  # the task is as good as new
     current = asyncio.current_task()
@@ -23,7 +23,7 @@ async def test_what_is_not_done_in_time_raises_timeout_error() -> None:
 
 
 async def test_a_time_that_is_over_already_stops_at_once() -> None:
-    with pytest.raises(TimeoutError), Deadlines().until(soon() - 1):
+    with pytest.raises(TimeoutError), Deadline(Deadlines(), soon() - 1):
         await asyncio.Event().wait()
 
 
@@ -32,7 +32,7 @@ async def test_each_has_its_own_time() -> None:
 
     async def wait(name: str, at: float) -> None:
         try:
-            with deadlines.until(at):
+            with Deadline(deadlines, at):
                 await asyncio.Event().wait()
         except TimeoutError:
             ended.append(name)
@@ -45,9 +45,9 @@ async def test_each_has_its_own_time() -> None:
 
 async def test_what_is_done_in_time_is_left_alone() -> None:
     deadlines = Deadlines()
-    with deadlines.until(soon()):
+    with Deadline(deadlines, soon()):
         pass
-    with pytest.raises(TimeoutError), deadlines.until(soon() + 0.02):
+    with pytest.raises(TimeoutError), Deadline(deadlines, soon() + 0.02):
         await asyncio.Event().wait()
 
 
@@ -55,7 +55,7 @@ async def test_a_cancellation_by_others_stays_one() -> None:
     deadlines, begun = Deadlines(), asyncio.Event()
 
     async def wait() -> None:
-        with deadlines.until(soon() + 60):
+        with Deadline(deadlines, soon() + 60):
             begun.set()
             await asyncio.Event().wait()
 
@@ -70,7 +70,7 @@ async def test_who_is_cancelled_by_others_too_is_cancelled() -> None:
     deadlines = Deadlines()
 
     async def wait() -> None:
-        with deadlines.until(soon()):
+        with Deadline(deadlines, soon()):
             try:
                 await asyncio.Event().wait()
             finally:
@@ -82,5 +82,5 @@ async def test_who_is_cancelled_by_others_too_is_cancelled() -> None:
 
 
 async def test_other_errors_pass() -> None:
-    with pytest.raises(KeyError), Deadlines().until(soon()):
+    with pytest.raises(KeyError), Deadline(Deadlines(), soon()):
         raise KeyError

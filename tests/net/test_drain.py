@@ -31,7 +31,7 @@ async def test_draining_serves_old_and_new_connections_and_says_close() -> None:
         old = await pod.connect()
         await old.ask(POST)
         pod.server.drain()
-        assert pod.server.draining
+        assert pod.server.server_state.draining
         for client in (old, await pod.connect()):
             status, headers, body = await client.ask(POST)
             assert (status, headers["connection"], body) == (200, "close", b"4")

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from service.codecs import jsontensor
+from service.codecs import binary, jsontensor
 from service.codecs.grpc import wire
 from service.codecs.grpc.wire import Fields
 from service.errors import InvalidRequest
@@ -116,10 +116,7 @@ def _of_content(content: bytes | memoryview, element: ElementType, shape: list[i
     wanted = math.prod(shape) * element.numpy.itemsize
     if len(content) != wanted:
         raise InvalidRequest(f"tensor_content has {len(content)} bytes, but the shape {shape} makes {wanted}")
-    if element.numpy.kind == "b":  # a bool of any other byte than 0 and 1 would be undefined behaviour
-        truths: Array = np.frombuffer(content, np.uint8) != 0
-        return truths.reshape(shape)
-    return np.frombuffer(content, element.numpy).reshape(shape)
+    return binary.read(memoryview(content), element, shape)
 
 
 def _values(proto: Fields, element: ElementType) -> Array:
