@@ -18,7 +18,7 @@ from service.codecs import asrt, http, oip, tfserving
 from service.door.bodies import LARGE, aside
 from service.door.compression import packed, preferred
 from service.errors import PermissionDenied, PodError, TooLarge, Unauthenticated
-from service.stages import timed
+from service.stages import note
 from service.types import Call, Reply, Signatures
 from service.web import pages
 from service.web.openapi import Documents
@@ -55,14 +55,15 @@ class Infer:
         with handlers.served(scope) as model:  # 404 503
             model.batcher.check(self.priority, deadline)  # 429, before the body is read
             body = (await receive())["body"]
-            decoding = ("decode", self.codec.decode, body, headers, model.signatures)
+            begun, decode, given = time.monotonic(), self.codec.decode, (body, headers, model.signatures)
             # `aside` alone would do, but a coroutine for next to nothing costs a fiftieth of the request.
-            call = timed(*decoding) if len(body) <= LARGE else await aside(len(body), timed, *decoding)  # 400
-            deadline = min(deadline, time.monotonic() + call.seconds)
-            outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        reply = Reply(outputs, model.name, model.version)
-        encoding, size = ("encode", self.codec.encode, call, reply), reply.nbytes
-        answer, lines = timed(*encoding) if size <= LARGE else await aside(size, timed, *encoding)
+            call = decode(*given) if len(body) <= LARGE else await aside(len(body), decode, *given)  # 400
+            note("decode", begun)
+            outputs = await model.batcher.submit(call, min(deadline, begun + call.seconds))  # 413 429 500 504
+        begun, encode, reply = time.monotonic(), self.codec.encode, Reply(outputs, model.name, model.version)
+        size = reply.nbytes
+        answer, lines = encode(call, reply) if size <= LARGE else await aside(size, encode, call, reply)
+        note("encode", begun)
         if b"accept-encoding" in headers and (coding := preferred(headers[b"accept-encoding"].decode("latin-1"))):
             answer, lines = await _packed(answer, lines, coding)
         await send({"type": "http.response.start", "status": 200, "headers": _encoded(answer, lines)})

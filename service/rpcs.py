@@ -22,7 +22,7 @@ from service.errors import NotFound, NotSupported, PodError
 from service.handlers import small_body
 from service.models.models import Model
 from service.routes import Place, behind
-from service.stages import timed
+from service.stages import note
 from service.types import Call, Reply, Signatures
 
 _TFSERVING: Final = "/tensorflow.serving"
@@ -59,14 +59,19 @@ class Infer:
         """Walk from the message to the answer, as routes.py does; the model's name is in the message."""
         state = scope["state"]
         body = (await receive())["body"]
-        request = await aside(len(body), timed, "parse", wire.load, memoryview(body))  # 400
+        begun = time.monotonic()
+        request = await aside(len(body), wire.load, memoryview(body))  # 400
+        note("parse", begun)
         with state["models"].get(*self.codec.model_of(request)) as model:  # 404 503
             model.batcher.check(self.priority, state["deadline"])  # 429
-            call = await aside(len(body), timed, "decode", self.codec.decode, request, model.signatures)  # 400
-            deadline = min(state["deadline"], time.monotonic() + call.seconds)
+            begun = time.monotonic()
+            call = await aside(len(body), self.codec.decode, request, model.signatures)  # 400
+            note("decode", begun)
+            deadline = min(state["deadline"], begun + call.seconds)
             outputs = await model.batcher.submit(call, deadline)  # 413 429 500 504
-        reply = Reply(outputs, model.name, model.version)
-        answer = await aside(reply.nbytes, timed, "encode", self.codec.encode, call, reply)
+        begun, reply = time.monotonic(), Reply(outputs, model.name, model.version)
+        answer = await aside(reply.nbytes, self.codec.encode, call, reply)
+        note("encode", begun)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": answer})
 

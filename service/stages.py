@@ -1,12 +1,10 @@
 """How long each stage of a request took: noted by those who do the work, kept only if somebody watches."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
-
-T = TypeVar("T")
+from typing import Final, NamedTuple
 
 _NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -30,16 +28,6 @@ def watch() -> list[Stage]:
     stages: list[Stage] = []
     _watched.set(stages)
     return stages
-
-
-def timed(name: str, work: Callable[..., T], *args: Any) -> T:
-    """Do the work, and note the time that it took."""
-    if watched() is None:
-        return work(*args)
-    begun = time.monotonic()
-    result = work(*args)
-    note(name, begun)
-    return result
 
 
 def note(name: str, begun: float, ended: float | None = None, facts: Mapping[str, int] = _NOTHING) -> None:

@@ -1,6 +1,6 @@
 """Forms batches of the calls that wait, has them computed, and hands each caller its rows.
 
-The batcher lives on the event loop; the model computes in a thread. The batcher goes when the thread is free: under
+The batcher lives on the event loop; the model computes in a thread, or two. A batch goes when a thread is free: under
 load batches grow by themselves, and a lonely call waits for nobody.
 """
 
@@ -202,10 +202,10 @@ class Batcher:
         if batch := self._line.take(now):
             quick = batch[0].signature in self._batching.quick and self._moments.allowed(now)
             self._under_way.begin(batch, now, minded=not quick)
-            rows = sum([part.rows for part in batch])
+            rows, observe = sum([part.rows for part in batch]), self._metrics.queue_seconds.observe
             for part in batch:
                 part.begun, part.batch_rows = now, rows
-                self._metrics.queue_seconds.observe(now - part.since)
+                observe(now - part.since)
             if quick:
                 self._worker.compute_here(batch)
                 self._moments.took(now, self._clock())

@@ -48,11 +48,11 @@ class UnderWay:
 
     def end(self, batch: Sequence[Part]) -> None:
         """Remove one."""
+        took = self.running_for
         self.batches.remove(batch)
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        took = self.running_for
         if self.batches:
             self._since = self.batches[0][0].begun or 0.0
         if self.stuck and self.running_for < self._stuck_after:

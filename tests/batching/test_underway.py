@@ -60,7 +60,7 @@ async def test_one_that_takes_long_keeps_only_its_own_caller_waiting(scene: Stag
     assert [numbers(await call) for call in (slow, others[3])] == [[2], [10]]
 
 
-async def test_while_one_of_two_does_not_answer_nobody_new_is_let_in() -> None:
+async def test_while_one_of_two_does_not_answer_nobody_new_is_let_in(caplog: pytest.LogCaptureFixture) -> None:
     """Not even when the other does: who hangs once hangs again, and then both threads are gone."""
     async with stage(alone=frozenset({"double"}), at_once=2, stuck_after=0.2) as scene:
         hangs, slow = threading.Event(), threading.Event()
@@ -78,6 +78,8 @@ async def test_while_one_of_two_does_not_answer_nobody_new_is_let_in() -> None:
             await scene.submit(double(4))
         hangs.set()
         assert numbers(await first) == [2]
+        again = [vars(record) for record in caplog.records if record.message == "the model answers again"]
+        assert [record["seconds"] for record in again] == [1.0]
         scene.puppet.free()
         assert numbers(await scene.submit(double(5))) == [10]
 
