@@ -18,6 +18,7 @@ from service.net.drain import Drain, DrainingServer
 from service.net.http2 import Http2
 from service.net.server import listen
 from tests import frames
+from tests.alone import alone
 from tests.serving import PATIENT, Client
 from tests.test_routes import ROW, Doubler, Running, running
 
@@ -79,6 +80,13 @@ def infer(*rows: list[float], **parameters: int) -> bytes:
     x = np.array(rows, np.float32)
     given = [{1: name, 2: {2: value}} for name, value in parameters.items()]
     return wire.dump({1: "m", 3: "7", 4: given, 5: [{1: "x", 2: "FP32", 3: list(x.shape)}], 7: [x.tobytes()]})
+
+
+def test_who_does_not_serve_grpc_imports_nothing_of_it() -> None:
+    alone("""
+        import sys, service.__main__
+        assert not [name for name in sys.modules if "grpc" in name or name == "h2"]
+    """)
 
 
 async def test_predicts(tmp_path: Path) -> None:

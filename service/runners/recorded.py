@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from service.codecs.grpc import wire
 from service.types import DEFAULT_SIGNATURE, Tensors
 
 _FILE: Final = Path("assets.extra", "tf_serving_warmup_requests")
@@ -31,6 +30,8 @@ def requests(folder: Path) -> Iterator[tuple[str, Tensors]]:
     from tensorflow.core.framework.tensor_pb2 import TensorProto  # noqa: PLC0415 - only where there is a file to read
     from tensorflow.python.framework.tensor_util import MakeNdarray  # noqa: PLC0415 - see above
     from tensorflow.python.lib.io.tf_record import tf_record_iterator  # noqa: PLC0415 - see above
+
+    from service.codecs.grpc import wire  # noqa: PLC0415 - see above
 
     skipped = 0
     for record in itertools.islice(tf_record_iterator(str(file)), _MOST):
