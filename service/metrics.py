@@ -58,8 +58,9 @@ class Window:
 
     def add(self, value: float) -> None:
         """Count `value` now."""
-        if self._clock() >= self._ends:
-            self._turn(int(self._clock() * self._STEPS / WINDOW))
+        now = self._clock()
+        if now >= self._ends:
+            self._turn(int(now * self._STEPS / WINDOW))
         self._sums[self._place] += value
 
     def mean(self) -> float:
@@ -151,7 +152,7 @@ class Metrics(Collector):
 
     def arrived(self, route: str) -> None:
         """Count an inference request, known to be allowed, before anything else is decided about it."""
-        self._requests[route].value += 1.0
+        self._requests[route].inc()
         self._arrivals.add(1.0)
 
     def rejected(self, reason: str) -> None:
@@ -160,7 +161,7 @@ class Metrics(Collector):
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer that was sent, `seconds` after its request's head was read."""
-        (self._responses.get((route, status)) or self._responses[route, OTHER]).value += 1.0
+        (self._responses.get((route, status)) or self._responses[route, OTHER]).inc()
         self._seconds[route].observe(seconds)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

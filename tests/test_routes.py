@@ -460,7 +460,8 @@ async def test_before_the_model_is_loaded_the_pod_says_so(tmp_path: Path) -> Non
         while not (states := (await pod.http.get("/v1/models/m")).json()["model_version_status"]):
             await asyncio.sleep(0.001)  # the folder has not been looked at yet
         assert states[0]["state"] in ("START", "LOADING")
-        assert (await pod.http.get("/v2/health/ready")).status_code == 503
+        ready = await pod.http.get("/v2/health/ready")
+        assert (ready.status_code, ready.json()) == (503, {"ready": False})
         assert (await pod.http.get("/v2/health/live")).status_code == 200
         assert (await pod.http.get("/v2/models/m/ready")).status_code == 503
         assert (await pod.admin.get("/readyz")).status_code == 503

@@ -124,11 +124,11 @@ def as_array(values: Any, element: ElementType, rank: int = 1) -> Array:
     for _ in range(rank - 1):
         if len(numbers) == 1:  # in half of the time
             numbers = numbers[0]
-            sizes.append(len(numbers))
-            continue
-        (size,) = set(map(len, numbers))  # ValueError if there are several, or none
+            size = len(numbers)
+        else:
+            (size,) = set(map(len, numbers))  # ValueError if there are several, or none
+            numbers = list(itertools.chain.from_iterable(numbers))
         sizes.append(size)
-        numbers = list(itertools.chain.from_iterable(numbers))
     try:
         packed = _packer(len(numbers), element)(*numbers)
     except (OverflowError, struct.error):

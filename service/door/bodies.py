@@ -86,9 +86,7 @@ class Body:
                 self._check(size)
                 self.take(size - self._taken)
             self.complete = not message.get("more_body", False)
-        if len(chunks) == 1 and not self._coding:
-            return message
-        body = b"".join(chunks)
+        body = b"".join(chunks)  # of one piece it is that piece
         if self._coding:
             body = await self._unpacked(body, self._coding)
         return {"type": "http.request", "body": body, "more_body": False}

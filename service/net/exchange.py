@@ -108,14 +108,12 @@ class Exchange:
             self._body += data
         if len(self._body) > HIGH_WATER:
             self._peer.pause_reading()
-        if self._waiter:
-            self._wake()
+        self._wake()
 
     def end(self) -> None:
         """Take note that the body has come."""
         self.whole = True
-        if self._waiter:
-            self._wake()
+        self._wake()
 
     def lose(self) -> None:
         """Take note that the client is gone."""
